@@ -1,0 +1,354 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Configuration: frozen values that refuse nonsense when they are built.
+
+`InputSpec` and `HeadSpec` are what a model expects and gives; they travel with the weights in
+`bundle.json`. `ModelConfig` and `TrainConfig` are how a student is built and trained; they stand
+in `config/*.yaml`. Derived numbers are properties. An unknown key is an error with a guess.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from imkd_core.bev_grid import BevGrid
+from imkd_core.errors import ConfigError
+from imkd_core.mapping import from_mapping, require
+
+#: The ten classes of the nuScenes detection task, in the order of the paper's task groups.
+NUSCENES_CLASSES = (
+    "car",
+    "truck",
+    "construction_vehicle",
+    "bus",
+    "trailer",
+    "barrier",
+    "motorcycle",
+    "bicycle",
+    "pedestrian",
+    "traffic_cone",
+)
+
+#: The six task groups of CenterPoint on nuScenes (method.md 3.6).
+NUSCENES_TASKS = (
+    ("car",),
+    ("truck", "construction_vehicle"),
+    ("bus", "trailer"),
+    ("barrier",),
+    ("motorcycle", "bicycle"),
+    ("pedestrian", "traffic_cone"),
+)
+
+#: Channels of the radar statistics grid, in order (method.md 3.2).
+RADAR_GRID_CHANNELS = (
+    "log_count",
+    "rcs_mean",
+    "rcs_max",
+    "vx_mean",
+    "vy_mean",
+    "speed_max",
+    "radial_speed_std",
+    "age_mean",
+    "age_min",
+    "x_offset_mean",
+    "y_offset_mean",
+    "occupancy",
+)
+
+#: Channels of the regression code at a cell (method.md 3.6, "Targets").
+BOX_CODE = (
+    "dx",  # metres from the cell's centre
+    "dy",
+    "z",  # metres, geometric centre
+    "log_length",
+    "log_width",
+    "log_height",
+    "sin_yaw",
+    "cos_yaw",
+    "vx",
+    "vy",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DepthBins:
+    """Bins of depth along a camera's optical axis; bin i covers [min + i*step, min + (i+1)*step)."""
+
+    min_m: float = 2.0
+    max_m: float = 58.0
+    step_m: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Refuse an empty range or a broken number of bins."""
+        bins = (self.max_m - self.min_m) / self.step_m if self.step_m > 0 else 0.0
+        require(
+            0 < self.min_m < self.max_m and bins >= 1 and abs(bins - round(bins)) < 1e-6,
+            f"depth {self.min_m}..{self.max_m} m must hold a whole number of bins of "
+            f"{self.step_m} m, and min_m must be positive",
+        )
+
+    @property
+    def count(self) -> int:
+        """Number of bins, D."""
+        return round((self.max_m - self.min_m) / self.step_m)
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputSpec:
+    """What a model takes: image size, depth bins, grids, sweeps.
+
+    Attributes:
+        image_height_px, image_width_px: network image size; multiples of `feature_stride_px`.
+        feature_stride_px: pixels per image-feature cell.
+        depth: bins of the depth distribution.
+        bev: grid of all BEV maps and outputs.
+        radar_refinement: radar cells per BEV cell and direction.
+        radar_sweeps: scans per radar merged into the radar grid.
+        lut_taps: K of the view transform's gather.
+        z_min_m, z_max_m: heights (ego frame) that the view transform collapses.
+    """
+
+    image_height_px: int
+    image_width_px: int
+    bev: BevGrid
+    feature_stride_px: int = 16
+    depth: DepthBins = field(default_factory=DepthBins)
+    radar_refinement: int = 2
+    radar_sweeps: int = 1
+    lut_taps: int = 8
+    z_min_m: float = -5.0
+    z_max_m: float = 3.0
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that do not fit together."""
+        for name in ("image_height_px", "image_width_px"):
+            value = getattr(self, name)
+            require(
+                value > 0 and value % 32 == 0,
+                f"inputs.{name} must be a positive multiple of 32, got {value}",
+            )
+        require(
+            self.feature_stride_px in (8, 16),
+            f"inputs.feature_stride_px must be 8 or 16, got {self.feature_stride_px}",
+        )
+        require(1 <= self.radar_refinement <= 4, "inputs.radar_refinement must be 1..4")
+        require(1 <= self.radar_sweeps <= 16, "inputs.radar_sweeps must be 1..16")
+        require(4 <= self.lut_taps <= 32, "inputs.lut_taps must be 4..32")
+        require(self.z_min_m < self.z_max_m, "inputs.z_min_m must be below inputs.z_max_m")
+        require(
+            self.bev.rows % 8 == 0 and self.bev.columns % 8 == 0,
+            f"inputs.bev: rows and columns must be multiples of 8, got {self.bev.shape}",
+        )
+
+    @property
+    def feature_shape(self) -> tuple[int, int]:
+        """(H, W) of the image features."""
+        stride = self.feature_stride_px
+        return self.image_height_px // stride, self.image_width_px // stride
+
+    @property
+    def radar_grid(self) -> BevGrid:
+        """Grid of the radar statistics."""
+        return self.bev.refined(self.radar_refinement)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadSpec:
+    """What a model gives: classes, task groups, candidates, and the suppression it was tuned with.
+
+    Attributes:
+        class_names: names in label order.
+        tasks: groups of classes that share one regression code; a partition of `class_names`.
+        candidates: boxes that the graph decodes (top K over classes and cells).
+        peak_window: side of the maximum filter in the graph; 1 keeps all cells, because a 3 x 3
+            window merges pedestrians that stand 0.6 to 0.8 m apart.
+        nms_radius_m: per class, effective radius of the circle suppression (metres, not squared).
+        score_threshold: default for all classes.
+        max_boxes: boxes kept after suppression.
+    """
+
+    class_names: tuple[str, ...] = NUSCENES_CLASSES
+    tasks: tuple[tuple[str, ...], ...] = NUSCENES_TASKS
+    candidates: int = 1000
+    peak_window: int = 1
+    nms_radius_m: Mapping[str, float] = field(
+        default_factory=lambda: {
+            "car": 2.0,
+            "truck": 2.0,
+            "construction_vehicle": 2.0,
+            "bus": 2.5,
+            "trailer": 2.5,
+            "barrier": 0.8,
+            "motorcycle": 0.6,
+            "bicycle": 0.6,
+            "pedestrian": 0.4,
+            "traffic_cone": 0.4,
+        }
+    )
+    score_threshold: float = 0.1
+    max_boxes: int = 300
+
+    def __post_init__(self) -> None:
+        """Check that tasks partition the classes and every class has a radius."""
+        grouped = [name for task in self.tasks for name in task]
+        require(
+            sorted(grouped) == sorted(self.class_names) and len(set(grouped)) == len(grouped),
+            "head.tasks must hold every class of head.class_names exactly once",
+        )
+        require(1 <= self.candidates <= 3840, "head.candidates must be 1..3840 (TensorRT's top-K)")
+        require(self.peak_window in (1, 3), "head.peak_window must be 1 or 3")
+        require(0 <= self.score_threshold <= 1, "head.score_threshold must be 0..1")
+        require(1 <= self.max_boxes <= 3840, "head.max_boxes must be 1..3840")
+        missing = sorted(set(self.class_names) - set(self.nms_radius_m))
+        unknown = sorted(set(self.nms_radius_m) - set(self.class_names))
+        require(not missing, f"head.nms_radius_m lacks {missing}")
+        require(not unknown, f"head.nms_radius_m names unknown classes {unknown}")
+        require(
+            all(radius >= 0 for radius in self.nms_radius_m.values()),
+            "head.nms_radius_m must not be negative",
+        )
+
+    @property
+    def task_of_class(self) -> tuple[int, ...]:
+        """Index of the task group of each class, in label order."""
+        return tuple(
+            next(i for i, task in enumerate(self.tasks) if name in task)
+            for name in self.class_names
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """Layers and widths of a student (method.md 3).
+
+    Attributes:
+        backbone: "resnet18", "resnet50", "resnet101" or "mobilenet_v2".
+        backbone_width: channels of ResNet's stem (64 in torchvision's files).
+        neck_channels: channels of each of the neck's four levels.
+        depth_channels: width of the depth and context net.
+        context_channels: channels of the camera's BEV map.
+        radar_widths: channels of the radar encoder's three stages.
+        radar_channels: channels of the radar's BEV map.
+        fused_channels: channels of the fused map.
+        trunk_channels: channels of the BEV trunk's three stages.
+        trunk_blocks: residual blocks of each of them.
+        trunk_neck_channels: channels of each of the BEV neck's four levels.
+        head_channels: width of the head's towers.
+    """
+
+    backbone: str
+    backbone_width: int = 64
+    neck_channels: int = 128
+    depth_channels: int = 256
+    context_channels: int = 80
+    radar_widths: tuple[int, int, int] = (64, 128, 256)
+    radar_channels: int = 80
+    fused_channels: int = 128
+    trunk_channels: tuple[int, int, int] = (160, 320, 640)
+    trunk_blocks: tuple[int, int, int] = (2, 2, 2)
+    trunk_neck_channels: int = 64
+    head_channels: int = 64
+
+    def __post_init__(self) -> None:
+        """Refuse unknown backbones and empty layers."""
+        known = ("resnet18", "resnet50", "resnet101", "mobilenet_v2")
+        require(
+            self.backbone in known,
+            f"model.backbone must be one of {', '.join(known)}, got '{self.backbone}'",
+        )
+        for item in fields(self):
+            value = getattr(self, item.name)
+            numbers = value if isinstance(value, tuple) else (value,)
+            require(
+                all(isinstance(n, str) or n >= 1 for n in numbers),
+                f"model.{item.name} must be positive, got {value}",
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """How a student is fitted (method.md 5.1, 5.2, 6); probabilities are per sample.
+
+    Attributes:
+        steps: optimiser steps.
+        batch_size: samples a step.
+        learning_rate, backbone_rate_factor, weight_decay, clip_norm: AdamW.
+        warmup_steps: steps of linear warm-up; a cosine follows, down to a hundredth.
+        ema_decay: decay of the averaged weights; 0 switches averaging off.
+        seed: of every random choice.
+        weight_heatmap, weight_box, weight_depth: of the losses.
+        pixel_shift_px: largest shift of an image, network pixels.
+        brightness: largest relative change of brightness.
+        noise: standard deviation of pixel noise, grey levels.
+        blank_camera: probability that a camera is blanked; targets that only blanked cameras
+            see are removed.
+        drop_radar: probability that all radars are dropped.
+        checkpoint_every_steps: how often a resumable checkpoint is written.
+    """
+
+    steps: int = 1000
+    batch_size: int = 1
+    learning_rate: float = 4e-4
+    backbone_rate_factor: float = 0.5
+    weight_decay: float = 1e-2
+    clip_norm: float = 5.0
+    warmup_steps: int = 50
+    ema_decay: float = 0.0
+    seed: int = 0
+    weight_heatmap: float = 1.0
+    weight_box: float = 0.25
+    weight_depth: float = 3.0
+    pixel_shift_px: int = 0
+    brightness: float = 0.0
+    noise: float = 0.0
+    blank_camera: float = 0.0
+    drop_radar: float = 0.0
+    checkpoint_every_steps: int = 200
+
+    def __post_init__(self) -> None:
+        """Refuse rates and probabilities outside their ranges."""
+        for name in ("steps", "batch_size", "learning_rate", "clip_norm", "checkpoint_every_steps"):
+            require(getattr(self, name) > 0, f"train.{name} must be positive")
+        for name in ("blank_camera", "drop_radar", "ema_decay", "brightness"):
+            require(0 <= getattr(self, name) < 1, f"train.{name} must be 0 or more and below 1")
+        for name in ("warmup_steps", "pixel_shift_px", "noise", "weight_decay", "weight_depth"):
+            require(getattr(self, name) >= 0, f"train.{name} must not be negative")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """One student: what it takes, what it gives, how it is built and trained."""
+
+    name: str
+    inputs: InputSpec
+    head: HeadSpec
+    model: ModelConfig
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+
+def load_config(path: Path, overrides: Mapping[str, Any] | None = None) -> Config:
+    """Read a YAML file into a `Config`.
+
+    Args:
+        path: for example `config/imkd_tiny.yaml`.
+        overrides: dotted key -> value, for example {"train.steps": 300}.
+
+    Raises:
+        ConfigError: the file is missing, is not YAML, or holds an unknown or impossible value.
+    """
+    import yaml
+
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"no configuration file {path}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not YAML: {error}") from None
+    require(isinstance(raw, dict), f"{path} must hold a mapping of keys, got {type(raw).__name__}")
+    for dotted, value in (overrides or {}).items():
+        *groups, key = dotted.split(".")
+        target = raw
+        for group in groups:
+            target = target.setdefault(group, {})
+        target[key] = value
+    return from_mapping(Config, raw)

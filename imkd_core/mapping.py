@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Plain mappings (YAML, JSON) <-> frozen config dataclasses, with names and types checked."""
+
+import difflib
+import types
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, fields, is_dataclass
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from imkd_core.errors import ConfigError
+
+T = TypeVar("T")
+
+
+def require(condition: bool, message: str) -> None:
+    """Raise `ConfigError(message)` unless the condition holds."""
+    if not condition:
+        raise ConfigError(message)
+
+
+def from_mapping(cls: type[T], raw: Any, path: str = "") -> T:
+    """Build a frozen config dataclass from plain mappings, checking names and types.
+
+    Raises:
+        ConfigError: naming the dotted key, with a guess where a key is unknown.
+    """
+    require(isinstance(raw, Mapping), f"{path or cls.__name__} must be a mapping, got {raw!r}")
+    known = {item.name: item for item in fields(cls)}  # type: ignore[arg-type]
+    prefix = f"{path}." if path else ""
+    for key in raw:
+        if key not in known:
+            guess = difflib.get_close_matches(str(key), known, n=1)
+            hint = f"; did you mean '{guess[0]}'?" if guess else f"; known: {', '.join(known)}"
+            raise ConfigError(f"unknown config key '{prefix}{key}'{hint}")
+    hints = get_type_hints(cls)
+    values = {}
+    for name, item in known.items():
+        if name in raw:
+            values[name] = _convert(hints[name], raw[name], f"{prefix}{name}")
+        else:
+            has_default = item.default is not MISSING or item.default_factory is not MISSING
+            require(has_default, f"config key '{prefix}{name}' is missing")
+    return cls(**values)
+
+
+def to_mapping(value: Any) -> dict[str, Any]:
+    """Return a config dataclass as plain mappings, for `bundle.json`."""
+    return asdict(value)
+
+
+def _convert(hint: Any, value: Any, path: str) -> Any:
+    origin, arguments = get_origin(hint), get_args(hint)
+    if is_dataclass(hint) and isinstance(hint, type):
+        return from_mapping(hint, value, path)
+    if origin is tuple:
+        require(isinstance(value, list | tuple), f"{path} must be a list, got {value!r}")
+        if len(arguments) == 2 and arguments[1] is Ellipsis:
+            return tuple(_convert(arguments[0], item, path) for item in value)
+        require(len(value) == len(arguments), f"{path} must hold {len(arguments)} values")
+        return tuple(_convert(h, item, path) for h, item in zip(arguments, value, strict=True))
+    if origin is not None and issubclass(origin, Mapping):
+        require(isinstance(value, Mapping), f"{path} must be a mapping, got {value!r}")
+        return {str(key): _convert(arguments[1], item, path) for key, item in value.items()}
+    if origin in (Union, types.UnionType):
+        return None if value is None else _convert(arguments[0], value, path)
+    return _scalar(hint, value, path)
+
+
+def _scalar(hint: Any, value: Any, path: str) -> Any:
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    is_right = isinstance(value, hint) and (hint is bool or not isinstance(value, bool))
+    require(is_right, f"{path} must be of type {hint.__name__}, got {value!r}")
+    return value

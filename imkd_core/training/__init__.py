@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Losses, optimiser, checkpoints, the training loop (torch)."""
