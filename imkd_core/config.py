@@ -274,7 +274,7 @@ class TrainConfig:
         batch_size: samples a step.
         learning_rate, backbone_rate_factor, weight_decay, clip_norm: AdamW.
         warmup_steps: steps of linear warm-up; a cosine follows, down to a hundredth.
-        ema_decay: decay of the averaged weights; 0 switches averaging off.
+        freeze_norm_from: fraction of the steps after which batch-norm statistics are held.
         seed: of every random choice.
         weight_heatmap, weight_box, weight_depth: of the losses.
         pixel_shift_px: largest shift of an image, network pixels.
@@ -293,7 +293,7 @@ class TrainConfig:
     weight_decay: float = 1e-2
     clip_norm: float = 5.0
     warmup_steps: int = 50
-    ema_decay: float = 0.0
+    freeze_norm_from: float = 0.7
     seed: int = 0
     weight_heatmap: float = 1.0
     weight_box: float = 0.25
@@ -309,8 +309,9 @@ class TrainConfig:
         """Refuse rates and probabilities outside their ranges."""
         for name in ("steps", "batch_size", "learning_rate", "clip_norm", "checkpoint_every_steps"):
             require(getattr(self, name) > 0, f"train.{name} must be positive")
-        for name in ("blank_camera", "drop_radar", "ema_decay", "brightness"):
+        for name in ("blank_camera", "drop_radar", "brightness"):
             require(0 <= getattr(self, name) < 1, f"train.{name} must be 0 or more and below 1")
+        require(0 <= self.freeze_norm_from <= 1, "train.freeze_norm_from must be 0..1")
         for name in ("warmup_steps", "pixel_shift_px", "noise", "weight_decay", "weight_depth"):
             require(getattr(self, name) >= 0, f"train.{name} must not be negative")
 

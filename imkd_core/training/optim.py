@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Optimiser, learning-rate schedule (method.md 6)."""
+
+import math
+
+import torch
+from torch import nn
+
+from imkd_core.config import TrainConfig
+
+#: The cosine ends at this fraction of the learning rate.
+FINAL_RATE_FACTOR = 0.01
+
+
+def make_optimizer(model: nn.Module, train: TrainConfig) -> torch.optim.AdamW:
+    """Return AdamW; the image backbone learns slower, norms and biases do not decay."""
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            key = (name.startswith("backbone."), parameter.ndim > 1)
+            groups.setdefault(key, []).append(parameter)
+    return torch.optim.AdamW(
+        [
+            {
+                "params": parameters,
+                "lr": train.learning_rate * (train.backbone_rate_factor if is_backbone else 1.0),
+                "weight_decay": train.weight_decay if decays else 0.0,
+            }
+            for (is_backbone, decays), parameters in groups.items()
+        ]
+    )
+
+
+def rate_factor(step: int, train: TrainConfig) -> float:
+    """Return the factor on the learning rate: linear warm-up, then a cosine."""
+    if step < train.warmup_steps:
+        return (step + 1) / (train.warmup_steps + 1)
+    progress = (step - train.warmup_steps) / max(1, train.steps - train.warmup_steps)
+    cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+    return FINAL_RATE_FACTOR + (1 - FINAL_RATE_FACTOR) * cosine
