@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a frame to the arrays a network takes: one implementation for training and vehicle."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imkd_core.config import InputSpec
+from imkd_core.errors import SensorError
+from imkd_core.geometry import Float64
+from imkd_core.imaging import to_network_image
+from imkd_core.radar_grid import merge_scans, radar_statistics
+from imkd_core.types import RADAR_FIELDS, CameraModel, Frame, SensorRig
+from imkd_core.view_lut import ViewGeometry, build_view_geometry
+
+Arrays = dict[str, NDArray[np.generic]]
+
+
+def effective_cameras(frame: Frame, rig: SensorRig) -> list[tuple[CameraModel, Float64]]:
+    """Return each camera's calibration and its pose in the ego frame of the reference time.
+
+    The pose includes own motion between the exposure and the reference. A camera that the frame
+    lacks keeps its calibrated pose.
+    """
+    cameras = []
+    for name, camera in rig.cameras.items():
+        pose = camera.ego_from_cam
+        if name in frame.cameras:
+            pose = frame.motion_at(frame.cameras[name].stamp_ns) @ pose
+        cameras.append((camera, pose))
+    return cameras
+
+
+def prepare_inputs(
+    frame: Frame, rig: SensorRig, spec: InputSpec, geometry: ViewGeometry | None = None
+) -> Arrays:
+    """Return the network's inputs, un-batched, by name.
+
+    With N cameras of the rig, D depth bins, Hf x Wf image features, K taps, Y x X BEV cells and r
+    radar cells per BEV cell: images uint8 [N, 3, H, W] RGB; camera_mask [N]; camera_params
+    [N, 16]; frustum_mask [N, D, Hf, Wf]; lut_index int32 [Y*X, K]; lut_weight [Y*X, K]; radar_grid
+    [12, r*Y, r*X]; radar_mask [1]; float32 where not said. A missing sensor has mask 0 and zeros.
+
+    Args:
+        frame: what the sensors saw.
+        rig: their calibration; the order of its cameras is that of the images.
+        spec: what the network expects.
+        geometry: of `effective_cameras(frame, rig)`; built here when None.
+
+    Raises:
+        SensorError: the frame holds a sensor that the rig does not know, or an image that does
+            not fit its calibration.
+    """
+    _check_sensors(frame, rig)
+    if geometry is None:
+        geometry = build_view_geometry(effective_cameras(frame, rig), spec)
+    camera_mask = np.array([name in frame.cameras for name in rig.cameras], dtype=np.float32)
+    lut_index, lut_weight = geometry.masked(camera_mask)
+    has_radar = any(len(clouds) > 0 for clouds in frame.radars.values())
+    return {
+        "images": _images(frame, rig, spec),
+        "camera_mask": camera_mask,
+        "camera_params": geometry.camera_params,
+        "frustum_mask": geometry.frustum_mask,
+        "lut_index": lut_index,
+        "lut_weight": lut_weight,
+        "radar_grid": radar_statistics(_radar_points(frame, rig, spec), spec.radar_grid),
+        "radar_mask": np.array([has_radar], dtype=np.float32),
+    }
+
+
+def _check_sensors(frame: Frame, rig: SensorRig) -> None:
+    unknown = sorted({*frame.cameras} - {*rig.cameras}) + sorted({*frame.radars} - {*rig.radars})
+    if unknown:
+        known = ", ".join([*rig.cameras, *rig.radars]) or "none"
+        raise SensorError(
+            f"the frame holds sensors without calibration: {', '.join(unknown)}; the rig knows "
+            f"{known}. Add them to the rig or leave them out"
+        )
+
+
+def _images(frame: Frame, rig: SensorRig, spec: InputSpec) -> NDArray[np.uint8]:
+    """Return (N, 3, H, W) uint8; zeros where a camera is missing."""
+    images = np.zeros((len(rig.cameras), 3, spec.image_height_px, spec.image_width_px), np.uint8)
+    for number, (name, camera) in enumerate(rig.cameras.items()):
+        if name in frame.cameras:
+            images[number] = to_network_image(frame.cameras[name], camera, spec)
+    return images
+
+
+def _radar_points(frame: Frame, rig: SensorRig, spec: InputSpec) -> NDArray[np.float32]:
+    """Return (P, 7) returns of the newest scans of all radars in the reference ego frame."""
+    merged = [np.zeros((0, len(RADAR_FIELDS)), dtype=np.float32)]
+    for name, clouds in frame.radars.items():
+        merged.append(merge_scans(clouds[: spec.radar_sweeps], rig.radars[name], frame))
+    return np.concatenate(merged)
