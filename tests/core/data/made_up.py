@@ -211,7 +211,7 @@ def write_dataroot(
     version: str = "v1.0-mini",
     seed: int = 0,
 ) -> MadeUpDrive:
-    """Write a made-up dataroot under `root` (about 0.4 s for 3 frames of 6 cameras) and return what it holds.
+    """Write a made-up dataroot under `root` (0.4 s for 3 frames of 6 cameras); tell what it holds.
 
     Args:
         root: folder to fill; made where it is missing.
