@@ -72,7 +72,7 @@ BOX_CODE = (
 
 @dataclass(frozen=True, kw_only=True)
 class DepthBins:
-    """Bins of depth along a camera's optical axis; bin i covers [min + i*step, min + (i+1)*step)."""
+    """Bins of depth along the optical axis; bin i covers [min + i * step, min + (i + 1) * step)."""
 
     min_m: float = 2.0
     max_m: float = 58.0

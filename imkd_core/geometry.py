@@ -168,9 +168,7 @@ def interpolate_transform(first: ArrayLike, second: ArrayLike, fraction: float) 
     return transform_from_quaternion(translation_m, quaternion)
 
 
-def project_points(
-    pixel_from_cam: ArrayLike, points_cam: ArrayLike
-) -> tuple[Float64, Float64]:
+def project_points(pixel_from_cam: ArrayLike, points_cam: ArrayLike) -> tuple[Float64, Float64]:
     """Project (N, 3) points of an optical camera frame with a (3, 3) intrinsic matrix.
 
     Returns:
@@ -189,11 +187,8 @@ def project_points(
 
 #: Corner signs (x, y, z): the front face first (4), then the rear face (4), each counter-clockwise
 #: seen from the front, starting at the upper left.
-_CORNER_SIGNS = np.array(
-    [[1, 1, 1], [1, -1, 1], [1, -1, -1], [1, 1, -1]]
-    + [[-1, 1, 1], [-1, -1, 1], [-1, -1, -1], [-1, 1, -1]],
-    dtype=np.float64,
-)
+_FACE_SIGNS = [(1, 1), (-1, 1), (-1, -1), (1, -1)]
+_CORNER_SIGNS = np.array([(x, y, z) for x in (1, -1) for y, z in _FACE_SIGNS], dtype=np.float64)
 
 #: Pairs of corner indices that are the twelve edges of a box.
 BOX_EDGES = tuple(

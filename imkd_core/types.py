@@ -129,7 +129,9 @@ def _check_points(
 ) -> None:
     shape = np.shape(points)
     if len(shape) != 2 or shape[1] != len(fields):
-        raise SensorError(f"{kind} '{sensor}': expected (N, {len(fields)}) as {fields}, got {shape}")
+        raise SensorError(
+            f"{kind} '{sensor}': expected (N, {len(fields)}) as {fields}, got {shape}"
+        )
     bad = np.flatnonzero(~np.isfinite(points).all(axis=1))
     if bad.size:
         raise SensorError(

@@ -159,7 +159,8 @@ def visible_in(
     for name, camera in rig.cameras.items():
         image = frame.cameras.get(name)
         motion = frame.motion_at(image.stamp_ns) if image is not None else np.eye(4)
-        points_cam = transform_points(invert_transform(motion @ camera.ego_from_cam), boxes.center_m)
+        cam_from_reference = invert_transform(motion @ camera.ego_from_cam)
+        points_cam = transform_points(cam_from_reference, boxes.center_m)
         pixels, depth_m = project_points(fit_window(camera, spec).pixel_from_cam, points_cam)
         inside = (pixels >= -0.5) & (
             pixels < (spec.image_width_px - 0.5, spec.image_height_px - 0.5)

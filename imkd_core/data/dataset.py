@@ -39,10 +39,10 @@ class TrainingSample:
     targets: DetectionTargets
     depth_bin: NDArray[np.int64]
 
-    def arrays(self) -> dict[str, NDArray[np.generic]]:
-        """Return everything under one name each: inputs, targets and `depth_bin`."""
+    def target_arrays(self) -> dict[str, NDArray[np.generic]]:
+        """Return the fields of `targets`, and `depth_bin`, by name."""
         targets = {item.name: getattr(self.targets, item.name) for item in fields(self.targets)}
-        return {**self.inputs, **targets, "depth_bin": self.depth_bin}
+        return {**targets, "depth_bin": self.depth_bin}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,9 +104,7 @@ class DetectionDataset:
             frame.motion_at(cloud.stamp_ns) @ ego_from_lidar, cloud.points[:, :3]
         )
         poses = effective_cameras(frame, rig)
-        cameras = [
-            (fit_window(camera, spec).pixel_from_cam, pose) for camera, pose in poses
-        ]
+        cameras = [(fit_window(camera, spec).pixel_from_cam, pose) for camera, pose in poses]
         return _Decoded(
             frame=frame,
             rig=rig,

@@ -80,8 +80,9 @@ def make_targets(truth: Detections, grid: BevGrid, head: HeadSpec) -> DetectionT
 
 def encode_boxes(boxes: Detections, grid: BevGrid) -> NDArray[np.float32]:
     """Return the (N, 10) code of boxes at their own cells; NaN where velocity is unknown."""
-    index = grid.fractional_index(boxes.center_m[:, :2])
-    offset_m = (index - np.rint(index))[:, ::-1] * grid.cell_m
+    cells, _ = grid.cell_index(boxes.center_m[:, :2])
+    offset_cells = grid.fractional_index(boxes.center_m[:, :2]) - cells
+    offset_m = offset_cells[:, ::-1] * grid.cell_m
     return np.concatenate(
         [
             offset_m,
@@ -115,9 +116,7 @@ def gaussian_radius(footprint_cells: NDArray[np.float32]) -> NDArray[np.int64]:
     return np.maximum(np.floor(radius), MIN_RADIUS_CELLS).astype(np.int64)
 
 
-def _smaller_root(
-    a: float, b: NDArray[np.float64], c: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def _smaller_root(a: float, b: NDArray[np.float64], c: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the smaller positive root r of a r^2 - b r + c = 0."""
     return (b - np.sqrt(np.maximum(b * b - 4 * a * c, 0))) / (2 * a)
 

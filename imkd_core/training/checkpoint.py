@@ -7,7 +7,6 @@ file's metadata as text. Chance needs no state: every draw is seeded by (seed, s
 """
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,7 +65,7 @@ def save_checkpoint(
     path, partial = directory / FILE_NAME, directory / f"{FILE_NAME}.partial"
     metadata = {"step": str(step), "config": json.dumps(to_mapping(config))}
     save_file({key: value.contiguous() for key, value in tensors.items()}, partial, metadata)
-    os.replace(partial, path)
+    partial.replace(path)
     return path
 
 

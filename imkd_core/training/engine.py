@@ -1,18 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """The training loop: draw, forward, losses, backward, clip, step."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from imkd_core.config import Config
 from imkd_core.data.dataset import DetectionDataset, TrainingSample
 from imkd_core.errors import ImkdError
-from imkd_core.model.student import INPUT_NAMES, Student
+from imkd_core.model.student import Student
 from imkd_core.training.losses import detection_losses
 from imkd_core.training.optim import rate_factor
 
@@ -37,13 +38,39 @@ class StepReport:
     gradient_norm: float
 
 
-def collate(samples: list[TrainingSample]) -> dict[str, Tensor]:
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Samples stacked along a leading batch axis.
+
+    Attributes:
+        inputs: the student's arguments by name.
+        targets: `DetectionTargets` by field name, and `depth_bin`.
+    """
+
+    inputs: dict[str, Tensor]
+    targets: dict[str, Tensor]
+
+    def to(self, device: torch.device) -> "Batch":
+        """Return the batch on a device."""
+        return Batch(
+            inputs={name: value.to(device) for name, value in self.inputs.items()},
+            targets={name: value.to(device) for name, value in self.targets.items()},
+        )
+
+
+def collate(samples: Sequence[TrainingSample]) -> Batch:
     """Stack samples into tensors with a leading batch axis."""
-    arrays = [sample.arrays() for sample in samples]
+    return Batch(
+        inputs=_stacked([sample.inputs for sample in samples]),
+        targets=_stacked([sample.target_arrays() for sample in samples]),
+    )
+
+
+def _stacked(arrays: Sequence[Mapping[str, NDArray[np.generic]]]) -> dict[str, Tensor]:
     return {name: torch.from_numpy(np.stack([a[name] for a in arrays])) for name in arrays[0]}
 
 
-def draw_batch(dataset: DetectionDataset, config: Config, step: int) -> dict[str, Tensor]:
+def draw_batch(dataset: DetectionDataset, config: Config, step: int) -> Batch:
     """Return the batch of one step; it depends on the seed and the step alone."""
     rng = np.random.default_rng((config.train.seed, step))
     indices = rng.integers(len(dataset), size=config.train.batch_size)
@@ -52,10 +79,10 @@ def draw_batch(dataset: DetectionDataset, config: Config, step: int) -> dict[str
 
 def batches(
     dataset: DetectionDataset, config: Config, first_step: int
-) -> Iterator[tuple[int, dict[str, Tensor]]]:
+) -> Iterator[tuple[int, Batch]]:
     """Yield (step, batch) from `first_step` to the last, prepared by a thread in the background."""
     with ThreadPoolExecutor(1) as pool:
-        waiting: list[Future[dict[str, Tensor]]] = []
+        waiting: list[Future[Batch]] = []
         for step in range(first_step, config.train.steps + PREFETCHED):
             if step < config.train.steps:
                 waiting.append(pool.submit(draw_batch, dataset, config, step))
@@ -82,20 +109,22 @@ def train_steps(
         for group, rate in zip(optimizer.param_groups, base_rates, strict=True):
             group["lr"] = rate * rate_factor(step, config.train)
         set_norm_mode(model, frozen=step >= config.train.steps * config.train.freeze_norm_from)
-        on_step(_one_step(model, optimizer, _to(batch, device), config, step))
+        on_step(_one_step(model, optimizer, batch.to(device), config, step))
 
 
 def _one_step(
     model: Student,
     optimizer: torch.optim.Optimizer,
-    batch: dict[str, Tensor],
+    batch: Batch,
     config: Config,
     step: int,
 ) -> StepReport:
     device_type = next(model.parameters()).device.type
     with torch.autocast(device_type, torch.bfloat16, enabled=device_type == "cuda"):
-        output = model({name: batch[name] for name in INPUT_NAMES})
-    terms = detection_losses(output.heatmap_logits, output.codes, output.depth_logits, batch)
+        output = model(**batch.inputs)
+    terms = detection_losses(
+        output.heatmap_logits, output.codes, output.depth_logits, batch.targets
+    )
     loss = terms.total(config.train)
     if not torch.isfinite(loss):
         raise ImkdError(
@@ -122,7 +151,3 @@ def set_norm_mode(model: nn.Module, frozen: bool) -> None:
         for module in model.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.eval()
-
-
-def _to(batch: dict[str, Tensor], device: torch.device) -> dict[str, Tensor]:
-    return {name: value.to(device, non_blocking=True) for name, value in batch.items()}

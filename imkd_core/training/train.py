@@ -41,7 +41,7 @@ def train(
     if existing.exists() and not resume:
         raise ConfigError(f"{directory} holds a run already; pass --resume or another --output")
     torch.manual_seed(config.train.seed)
-    model = Student(config.inputs, config.head, config.model).to(choose_device(device))
+    model = Student.from_config(config).to(choose_device(device))
     optimizer = make_optimizer(model, config.train)
     for group in optimizer.param_groups:
         group["initial_lr"] = group["lr"]

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line: `imkd VERB`. Thin: a verb's module is imported when the verb is called."""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from imkd_core.errors import ImkdError
+
+#: verb -> (module in imkd_core.cli, what it does in one line)
+VERBS = {
+    "train": ("train", "fit a student to recorded data"),
+    "export": ("export", "turn a checkpoint into a model bundle (ONNX and bundle.json)"),
+    "bag": ("bag", "write a rosbag2 recording from nuScenes data, or show what is in one"),
+    "replay": ("replay", "run the detector over a recording, offline and deterministic"),
+    "doctor": ("doctor", "check this installation and say how to mend each fault"),
+    "prove-real": ("prove_real", "the whole job on a real key frame, over a real ROS 2 graph"),
+}
+
+EXIT_USER_ERROR = 2
+EXIT_INTERRUPTED = 130
+
+DESCRIPTION = "Camera-radar 3D object detection (IMKD): data, training, export, replay, checks."
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb and return the exit code: 0 done, 1 not passed, 2 an error of the user."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    verb = next((argument for argument in arguments if not argument.startswith("-")), None)
+    if verb not in VERBS:
+        _overview().parse_args(arguments)
+        _overview().print_help()
+        return EXIT_USER_ERROR
+    module = importlib.import_module(f"imkd_core.cli.{VERBS[verb][0]}")
+    parser = argparse.ArgumentParser(
+        prog=f"imkd {verb}",
+        description=module.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    module.add_arguments(parser)
+    arguments.remove(verb)
+    try:
+        return int(module.run(parser.parse_args(arguments)))
+    except ImkdError as error:
+        sys.stderr.write(f"imkd {verb}: {error}\n")
+        return EXIT_USER_ERROR
+    except KeyboardInterrupt:
+        sys.stderr.write(f"imkd {verb}: interrupted\n")
+        return EXIT_INTERRUPTED
+
+
+def _overview() -> argparse.ArgumentParser:
+    verbs = "\n".join(f"  {verb:<12}{text}" for verb, (_, text) in VERBS.items())
+    parser = argparse.ArgumentParser(
+        prog="imkd",
+        description=f"{DESCRIPTION}\n\nverbs:\n{verbs}",
+        epilog="'imkd VERB --help' teaches a verb.",
+        usage="imkd VERB [options]",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("verb", choices=list(VERBS), metavar="VERB", help="one of the above")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

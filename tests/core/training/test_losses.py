@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+import math
+
+import pytest
+import torch
+
+from imkd_core.config import TrainConfig
+from imkd_core.training.losses import (
+    LossTerms,
+    box_loss,
+    depth_loss,
+    detection_losses,
+    heatmap_loss,
+)
+
+
+def test_the_focal_loss_equals_its_formula_written_out():
+    logits = torch.tensor([0.3, -1.2, 2.0, 0.7]).reshape(1, 1, 2, 2)
+    target = torch.tensor([1.0, 0.5, 0.0, 1.0]).reshape(1, 1, 2, 2)
+    expected = 0.0
+    for x, t in zip(logits.flatten().tolist(), target.flatten().tolist(), strict=True):
+        p = 1 / (1 + math.exp(-x))
+        expected -= (1 - p) ** 2 * math.log(p) if t == 1 else p**2 * (1 - t) ** 4 * math.log(1 - p)
+    assert float(heatmap_loss(logits, target)) == pytest.approx(expected / 2, rel=1e-5)
+
+
+def test_a_perfect_heat_map_costs_nothing_and_extreme_logits_stay_finite():
+    target = torch.zeros(1, 2, 3, 4)
+    target[0, 1, 2, 3] = 1
+    perfect = torch.where(target == 1, 40.0, -40.0)
+    assert float(heatmap_loss(perfect, target)) == pytest.approx(0, abs=1e-6)
+    worst = (-1e4 * (2 * target - 1)).requires_grad_()
+    loss = heatmap_loss(worst, target)
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert torch.isfinite(worst.grad).all()
+
+
+def test_without_an_object_the_focal_loss_is_finite():
+    assert torch.isfinite(heatmap_loss(torch.zeros(1, 2, 3, 4), torch.zeros(1, 2, 3, 4)))
+
+
+def object_list(cell, task, code, weight):
+    return (
+        torch.tensor([cell]),
+        torch.tensor([task]),
+        torch.tensor([code], dtype=torch.float32),
+        torch.tensor([weight], dtype=torch.float32),
+    )
+
+
+def test_the_box_loss_reads_the_code_of_the_right_task_at_the_right_cell():
+    codes = torch.zeros(1, 20, 3, 5)
+    codes[0, 10:20, 1, 4] = torch.arange(10.0)  # task 1, row 1, column 4
+    truth = object_list([9, 0], [1, 0], [list(range(10)), [5.0] * 10], [[1] * 10, [0] * 10])
+    assert float(box_loss(codes, *truth)) == 0
+    other_task = object_list([9, 0], [0, 0], [list(range(10)), [5.0] * 10], [[1] * 10, [0] * 10])
+    assert float(box_loss(codes, *other_task)) == 45
+
+
+def test_unknown_numbers_and_padding_give_no_gradient():
+    codes = torch.zeros(1, 10, 2, 3, requires_grad=True)
+    box_loss(
+        codes, *object_list([1, 0], [0, 0], [[7] * 10, [9] * 10], [[1] * 8 + [0] * 2, [0] * 10])
+    ).backward()
+    assert codes.grad[0, :8, 0, 1].abs().min() > 0
+    codes.grad[0, :8, 0, 1] = 0
+    assert codes.grad.abs().max() == 0
+
+
+def test_the_depth_loss_wants_the_true_bin_and_ignores_unknown_cells():
+    logits = torch.full((1, 2, 4, 1, 2), -30.0)
+    depth_bin = torch.full((1, 2, 1, 2), -1)
+    depth_bin[0, 1, 0, 0] = 2
+    logits[0, 1, 2, 0, 0] = 30.0
+    assert float(depth_loss(logits, depth_bin)) == pytest.approx(0, abs=1e-6)
+    uniform = depth_loss(torch.zeros_like(logits), depth_bin)
+    assert float(uniform) == pytest.approx(-math.log(0.25) - 3 * math.log(0.75), rel=1e-5)
+    assert float(depth_loss(logits, torch.full_like(depth_bin, -1))) == 0
+
+
+def test_the_total_is_the_weighted_sum_of_the_named_terms():
+    terms = LossTerms(heatmap=torch.tensor(1.0), box=torch.tensor(2.0), depth=torch.tensor(4.0))
+    weights = TrainConfig(weight_heatmap=1.0, weight_box=0.5, weight_depth=0.25)
+    assert float(terms.total(weights)) == 3
+    assert terms.as_floats() == {"heatmap": 1, "box": 2, "depth": 4}
+
+
+def test_all_terms_come_from_one_batch():
+    batch = {
+        "heatmap": torch.zeros(1, 2, 3, 4),
+        "cell": torch.zeros(1, 2, dtype=torch.int64),
+        "task": torch.zeros(1, 2, dtype=torch.int64),
+        "code": torch.zeros(1, 2, 10),
+        "code_weight": torch.zeros(1, 2, 10),
+        "depth_bin": torch.zeros(1, 1, 1, 2, dtype=torch.int64),
+    }
+    terms = detection_losses(
+        torch.zeros(1, 2, 3, 4), torch.zeros(1, 10, 3, 4), torch.zeros(1, 1, 4, 1, 2), batch
+    )
+    assert terms.as_floats()["box"] == 0
+    assert terms.as_floats()["heatmap"] > 0
+    assert terms.as_floats()["depth"] > 0
