@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The values that cross module borders: measurements, calibration, frames and detections.
 
-All are frozen and checked once, on construction; arrays inside are read-only views. Lengths are
+All are frozen and checked once, on construction; arrays inside are read-only views, and two
+values are equal only when they are the same object. Lengths are
 metres, angles radians, speeds metres a second, and time is one integer of nanoseconds.
 """
 
@@ -47,7 +48,7 @@ def _check_stamp(sensor: str, stamp_ns: int) -> None:
         )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class CameraImage:
     """One decoded image.
 
@@ -76,7 +77,7 @@ class CameraImage:
         object.__setattr__(self, "pixels", _frozen(self.pixels, np.uint8))
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class RadarCloud:
     """The returns of one radar scan, or of several merged ones.
 
@@ -100,7 +101,7 @@ class RadarCloud:
         object.__setattr__(self, "points", _frozen(self.points, np.float32))
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class LidarCloud:
     """The returns of one LiDAR sweep, or of several merged ones. Training only.
 
@@ -140,7 +141,7 @@ def _check_points(
         )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class CameraModel:
     """Calibration of one camera.
 
@@ -212,7 +213,7 @@ class CameraModel:
         )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class SensorRig:
     """Calibration of all sensors of a vehicle. The order of `cameras` is that of the model input.
 
@@ -246,7 +247,7 @@ class SensorRig:
         )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Frame:
     """What the sensors saw around one moment; a sensor that is missing is simply not in it.
 
@@ -289,7 +290,7 @@ class Frame:
         return self.reference_from_ego.get(stamp_ns, np.eye(4))
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Detections:
     """Objects found in one frame, or true objects; in the ego frame of `stamp_ns`.
 
