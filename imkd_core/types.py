@@ -2,8 +2,8 @@
 """The values that cross module borders: measurements, calibration, frames and detections.
 
 All are frozen and checked once, on construction; arrays inside are read-only views, and two
-values are equal only when they are the same object. Lengths are
-metres, angles radians, speeds metres a second, and time is one integer of nanoseconds.
+values are equal only when they are the same object. Lengths are metres, angles radians, speeds
+metres a second, and time is one integer of nanoseconds.
 """
 
 from collections.abc import Mapping

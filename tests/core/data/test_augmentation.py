@@ -68,7 +68,8 @@ def change(drop_radar=False, **front):
 
 
 def test_no_change_is_the_identity():
-    before, after = frame(), apply_change(frame(), change(), SPEC)
+    before = frame()
+    after = apply_change(before, change(), SPEC)
     for name in before.cameras:
         np.testing.assert_array_equal(after.cameras[name].pixels, before.cameras[name].pixels)
     assert after.radars["radar"] is before.radars["radar"]
