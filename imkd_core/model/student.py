@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The student: everything that exists on the vehicle, from images and radar grid to head maps."""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int32, UInt8
+from torch import Tensor, nn
+
+from imkd_core.config import Config, HeadSpec, InputSpec, ModelConfig
+from imkd_core.model.bev_trunk import BevTrunk
+from imkd_core.model.center_head import CenterHead
+from imkd_core.model.depth_net import DepthNet
+from imkd_core.model.fusion import IntensityAwareFusion
+from imkd_core.model.layers import init_weights
+from imkd_core.model.mobilenet import MobileNetV2
+from imkd_core.model.radar_encoder import EVIDENCE_CHANNELS, RadarEncoder
+from imkd_core.model.resnet import ResNet, resnet18, resnet50, resnet101
+from imkd_core.model.second import SecondNeck
+from imkd_core.model.view_transform import ViewTransform
+
+#: ImageNet's mean and standard deviation, grey levels of RGB (method.md 3.1).
+IMAGE_MEAN = (123.675, 116.28, 103.53)
+IMAGE_STD = (58.395, 57.12, 57.375)
+
+#: Strides of the maps that every image backbone gives.
+BACKBONE_STRIDES = (4, 8, 16, 32)
+
+
+class StudentOutput(NamedTuple):
+    """Maps of one batch; BEV maps are [.., Y, X] on `InputSpec.bev`.
+
+    Attributes:
+        heatmap_logits: one per class, before the sigmoid.
+        codes: ten of `config.BOX_CODE` for each task group.
+        depth_logits: before the softmax over the D bins, of all cameras, masked or not.
+        camera_bev: F_cam, 0 where no live camera sees.
+        radar_bev: F_rad before its gate, 0 without radar.
+        fused_bev: F_fus, which enters the trunk.
+        i_cam, i_rad: intensity gates of the two sensors, in (0, 1).
+    """
+
+    heatmap_logits: Float[Tensor, "B classes Y X"]
+    codes: Float[Tensor, "B codes Y X"]
+    depth_logits: Float[Tensor, "B N D Hf Wf"]
+    camera_bev: Float[Tensor, "B Cc Y X"]
+    radar_bev: Float[Tensor, "B Cr Y X"]
+    fused_bev: Float[Tensor, "B C Y X"]
+    i_cam: Float[Tensor, "B 1 Y X"]
+    i_rad: Float[Tensor, "B 1 Y X"]
+
+
+class ImageNorm(nn.Module):
+    """Grey levels 0..255 to numbers of mean 0 and deviation 1; part of the network and its file."""
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        mean, std = torch.tensor(IMAGE_MEAN), torch.tensor(IMAGE_STD)
+        self.register_buffer("scale", (1 / std)[:, None, None], persistent=False)
+        self.register_buffer("shift", (-mean / std)[:, None, None], persistent=False)
+
+    def forward(self, images: UInt8[Tensor, "BN 3 H W"]) -> Float[Tensor, "BN 3 H W"]:
+        """Return the images in the network's float type."""
+        return images.to(self.scale.dtype) * self.scale + self.shift
+
+
+def build_backbone(model: ModelConfig) -> ResNet | MobileNetV2:
+    """Return the image backbone of a configuration, with random weights."""
+    if model.backbone == "mobilenet_v2":
+        return MobileNetV2()
+    resnets = {"resnet18": resnet18, "resnet50": resnet50, "resnet101": resnet101}
+    return resnets[model.backbone](model.backbone_width)
+
+
+class Student(nn.Module):
+    """Camera and radar to objects in the bird's-eye view, one frame (method.md 3).
+
+    The arguments of `forward` bear the names of the exported graph's inputs, with the batch in
+    front, so that a collated mapping can be passed as `student(**inputs)`.
+    """
+
+    def __init__(self, inputs: InputSpec, head: HeadSpec, model: ModelConfig) -> None:
+        super().__init__()
+        self.inputs, self.head_spec = inputs, head
+        self.image_norm = ImageNorm()
+        self.backbone = build_backbone(model)
+        self.neck = SecondNeck(
+            self.backbone.channels,
+            BACKBONE_STRIDES,
+            model.neck_channels,
+            inputs.feature_stride_px,
+        )
+        self.depth_net = DepthNet(
+            self.neck.channels, model.depth_channels, model.context_channels, inputs.depth.count
+        )
+        self.view_transform = ViewTransform(inputs.bev.shape)
+        self.radar_encoder = RadarEncoder(
+            model.radar_widths, model.radar_channels, inputs.radar_refinement
+        )
+        self.fusion = IntensityAwareFusion(
+            model.context_channels,
+            model.radar_channels,
+            len(EVIDENCE_CHANNELS),
+            model.fused_channels,
+        )
+        self.trunk = BevTrunk(
+            model.fused_channels,
+            model.trunk_channels,
+            model.trunk_blocks,
+            model.trunk_neck_channels,
+        )
+        self.head = CenterHead(self.trunk.out_channels, model.head_channels, head)
+        self._init_weights()
+
+    @classmethod
+    def from_config(cls, config: Config) -> "Student":
+        """Return the student of a configuration file, with random weights."""
+        return cls(config.inputs, config.head, config.model)
+
+    def _init_weights(self) -> None:
+        init_weights(self)
+        self.depth_net.reset_outputs()
+        self.fusion.camera_gate.reset_outputs()
+        self.fusion.radar_gate.reset_outputs()
+        self.head.reset_outputs()
+
+    def forward(
+        self,
+        images: UInt8[Tensor, "B N 3 H W"],
+        camera_mask: Float[Tensor, "B N"],
+        camera_params: Float[Tensor, "B N 16"],
+        frustum_mask: Float[Tensor, "B N D Hf Wf"],
+        lut_index: Int32[Tensor, "B cells K"],
+        lut_weight: Float[Tensor, "B cells K"],
+        radar_grid: Float[Tensor, "B 12 rY rX"],
+        radar_mask: Float[Tensor, "B 1"],
+    ) -> StudentOutput:
+        """Return the maps of a batch of frames; the axes are those of the exported graph."""
+        depth_logits, context = self._look(images, camera_params)
+        camera_bev, camera_evidence = self.view_transform(
+            depth_logits, context, camera_mask, frustum_mask, lut_index, lut_weight
+        )
+        radar_bev, radar_evidence = self.radar_encoder(radar_grid, radar_mask)
+        merged_bev, i_cam, i_rad = self.fusion(
+            camera_bev, camera_evidence, radar_bev, radar_evidence
+        )
+        fused_bev = merged_bev  # one frame: what is merged now is all the trunk is given
+        heatmap_logits, codes = self.head(self.trunk(fused_bev))
+        return StudentOutput(
+            heatmap_logits=heatmap_logits,
+            codes=codes,
+            depth_logits=depth_logits,
+            camera_bev=camera_bev,
+            radar_bev=radar_bev,
+            fused_bev=fused_bev,
+            i_cam=i_cam,
+            i_rad=i_rad,
+        )
+
+    def _look(
+        self, images: UInt8[Tensor, "B N 3 H W"], camera_params: Float[Tensor, "B N 16"]
+    ) -> tuple[Float[Tensor, "B N D Hf Wf"], Float[Tensor, "B N C Hf Wf"]]:
+        """Return depth logits and context of every camera, seen one by one."""
+        cameras = images.shape[:2]
+        features = self.neck(self.backbone(self.image_norm(images.flatten(0, 1))))
+        depth_logits, context = self.depth_net(features, camera_params.flatten(0, 1))
+        return depth_logits.reshape(*cameras, *depth_logits.shape[1:]), context.reshape(
+            *cameras, *context.shape[1:]
+        )
