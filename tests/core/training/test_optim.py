@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+import pytest
+from torch import nn
+
+from imkd_core.config import TrainConfig
+from imkd_core.training.optim import FINAL_RATE_FACTOR, make_optimizer, rate_factor
+
+TRAIN = TrainConfig(steps=100, warmup_steps=10, learning_rate=1e-3, backbone_rate_factor=0.5)
+
+
+def test_the_rate_rises_then_falls_to_its_floor():
+    factors = [rate_factor(step, TRAIN) for step in range(101)]
+    assert factors[:10] == sorted(factors[:10])
+    assert factors[10] == pytest.approx(1)
+    assert factors[10:] == sorted(factors[10:], reverse=True)
+    assert factors[100] == pytest.approx(FINAL_RATE_FACTOR)
+
+
+def test_the_backbone_learns_slower_and_norms_do_not_decay():
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.backbone = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
+            self.head = nn.Linear(4, 2)
+
+    model = Model()
+    optimizer = make_optimizer(model, TRAIN)
+    found = {}
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            found[parameter] = (group["lr"], group["weight_decay"])
+    assert len(found) == len(list(model.parameters()))
+    assert found[model.backbone[0].weight] == (5e-4, TRAIN.weight_decay)
+    assert found[model.backbone[1].weight] == (5e-4, 0)
+    assert found[model.head.weight] == (1e-3, TRAIN.weight_decay)
+    assert found[model.head.bias] == (1e-3, 0)
