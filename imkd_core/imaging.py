@@ -52,7 +52,7 @@ def decode_jpeg(
         SensorError: empty, truncated or corrupt data, another format, or more than
             `MAX_PIXELS` (judged by the header, before anything is decoded).
     """
-    raw = bytes(memoryview(data).cast("B")) if not isinstance(data, bytes) else data
+    raw = data.tobytes() if not isinstance(data, bytes) else data
     is_jpeg = raw.startswith(_JPEG_MAGIC)
     try:
         width, height = _jpeg_size(raw) if is_jpeg else _png_size(raw)
