@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 from imkd_core.errors import ConfigError
 from imkd_core.mapping import from_mapping, require
@@ -202,6 +202,9 @@ def _camera_topics(source: CameraSource) -> list[str]:
     return [topic for topic in topics if topic]
 
 
+Source = TypeVar("Source", CameraSource, RadarSource)
+
+
 def sensor_set_from_mapping(raw: Any, origin: str = "sensor set") -> SensorSet:
     """Build a `SensorSet` from the mapping of a YAML file.
 
@@ -224,8 +227,10 @@ def sensor_set_from_mapping(raw: Any, origin: str = "sensor set") -> SensorSet:
         raise ConfigError(f"{origin}: {error}") from None
 
 
-def _sources(raw: Mapping[str, Any], kind: str, cls: type, topics: tuple[str, ...]) -> dict:
-    sources = {}
+def _sources(
+    raw: Mapping[str, Any], kind: str, cls: type[Source], topics: tuple[str, ...]
+) -> dict[str, Source]:
+    sources: dict[str, Source] = {}
     group = raw.get(kind) or {}
     require(isinstance(group, Mapping), f"{kind} must be a mapping of names, got {group!r}")
     for name, values in group.items():

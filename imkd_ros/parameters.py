@@ -1,0 +1,295 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The node's parameters: one table of names, defaults and ranges, and what is made of it.
+
+No ROS in here: `parameter_store` offers the table to ROS, the supervisor and the documentation
+read it. A wrong value is refused by name, with what is allowed.
+"""
+
+import difflib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from imkd_core.errors import ConfigError
+
+Value = bool | int | float | str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParameterSpec:
+    """One parameter.
+
+    Attributes:
+        name: dotted, with the unit as suffix.
+        default: its type is the parameter's type.
+        description: one sentence.
+        low, high: allowed range of a number, both included.
+        choices: allowed words; empty = any.
+        is_live: may be changed while the node is configured.
+    """
+
+    name: str
+    default: Value
+    description: str
+    low: float | None = None
+    high: float | None = None
+    choices: tuple[str, ...] = ()
+    is_live: bool = False
+
+    @property
+    def allowed(self) -> str:
+        """What a value may be, in words."""
+        kind = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+        words = kind[type(self.default)]
+        if self.choices:
+            words = "one of " + ", ".join(f"'{choice}'" for choice in self.choices)
+        elif self.low is not None:
+            words += f" from {self.low:g} to {self.high:g}"
+        return words
+
+    def checked(self, value: object) -> Value:
+        """Return the value in the parameter's type (a whole number may stand for a float).
+
+        Raises:
+            ConfigError: naming the parameter, the value and what is allowed.
+        """
+        is_whole = isinstance(value, int) and not isinstance(value, bool)
+        if isinstance(self.default, float) and is_whole:
+            value = float(value)
+        if type(value) is not type(self.default) or not self._in_range(value):
+            raise ConfigError(f"parameter '{self.name}' must be {self.allowed}, got {value!r}")
+        return value  # type: ignore[return-value]
+
+    def _in_range(self, value: object) -> bool:
+        if self.choices:
+            return value in self.choices
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return True
+        is_within = self.low is None or self.high is None or self.low <= value <= self.high
+        return math.isfinite(value) and is_within
+
+
+_SPECS = (
+    ParameterSpec(
+        name="model.bundle",
+        default="",
+        description="Folder of the model bundle; empty = the bundle installed with the package.",
+    ),
+    ParameterSpec(
+        name="model.precision",
+        default="fp32",
+        choices=("fp32", "fp16"),
+        description="Which graph of the bundle runs.",
+    ),
+    ParameterSpec(
+        name="model.threads",
+        default=2,
+        low=1,
+        high=64,
+        description="Threads of the inference backend.",
+    ),
+    ParameterSpec(
+        name="model.allow_spinning",
+        default=False,
+        description="Let idle inference threads spin: 1-2 ms faster on a machine of its own, "
+        "two to four times slower beside other load.",
+    ),
+    ParameterSpec(
+        name="sensors_file",
+        default="",
+        description="YAML file of the sensor set; empty = config/sensors.yaml of the package.",
+    ),
+    ParameterSpec(
+        name="base_frame",
+        default="base_link",
+        description="TF frame of the vehicle (x forward, y left, z up); boxes are in it.",
+    ),
+    ParameterSpec(
+        name="ego_motion.frame",
+        default="odom",
+        description="TF frame that stands still, for ego motion; empty = no ego motion.",
+    ),
+    ParameterSpec(
+        name="ego_motion.odometry_topic",
+        default="",
+        description="nav_msgs/Odometry to take ego motion from instead of TF; empty = TF.",
+    ),
+    ParameterSpec(
+        name="sync.method",
+        default="slots",
+        choices=("slots", "message_filters"),
+        description="Synchroniser: our own, or the one of a ROS installation (which gives "
+        "nothing while a sensor is missing).",
+    ),
+    ParameterSpec(
+        name="sync.tolerance_ms",
+        default=60.0,
+        low=1.0,
+        high=1000.0,
+        description="Largest difference of a reading's stamp from the frame's reference.",
+    ),
+    ParameterSpec(
+        name="sync.deadline_ms",
+        default=100.0,
+        low=1.0,
+        high=5000.0,
+        description="Time from a frame's first reading until it goes out with what is there.",
+    ),
+    ParameterSpec(
+        name="input.queue_depth",
+        default=2,
+        low=1,
+        high=5,
+        description="Depth of the sensor subscriptions (best effort, keep last).",
+    ),
+    ParameterSpec(
+        name="post.score_threshold",
+        default=-1.0,
+        low=-1.0,
+        high=1.0,
+        is_live=True,
+        description="Lowest score of a box; negative = the bundle's own thresholds.",
+    ),
+    ParameterSpec(
+        name="post.class_score_thresholds",
+        default="",
+        is_live=True,
+        description="Thresholds of single classes, as 'car=0.4, pedestrian=0.25'.",
+    ),
+    ParameterSpec(
+        name="post.class_max_range_m",
+        default="",
+        is_live=True,
+        description="Farthest range of single classes, as 'pedestrian=40, barrier=30'.",
+    ),
+    ParameterSpec(
+        name="post.max_boxes",
+        default=200,
+        low=1,
+        high=500,
+        is_live=True,
+        description="Boxes published at most, the best first.",
+    ),
+    ParameterSpec(
+        name="diagnostics.period_sec",
+        default=1.0,
+        low=0.1,
+        high=10.0,
+        description="Period of /diagnostics; a change of level is published at once.",
+    ),
+    ParameterSpec(
+        name="diagnostics.sensor_timeout_sec",
+        default=1.0,
+        low=0.1,
+        high=60.0,
+        is_live=True,
+        description="Silence after which a sensor counts as lost.",
+    ),
+    ParameterSpec(
+        name="diagnostics.latency_warn_ms",
+        default=200.0,
+        low=1.0,
+        high=10_000.0,
+        is_live=True,
+        description="Median time from a frame's reference stamp to its boxes that is a warning.",
+    ),
+    ParameterSpec(
+        name="memory.keep_heap",
+        default=True,
+        description="Tell glibc to keep freed memory: images are megabytes, and giving each back "
+        "costs twice the CPU. No effect on other C libraries.",
+    ),
+)
+
+#: All parameters, by name, in the order of the documentation.
+SPECS: Mapping[str, ParameterSpec] = MappingProxyType({spec.name: spec for spec in _SPECS})
+
+#: Parameters that ROS itself declares; none of ours.
+_ROS_PREFIXES = ("use_sim_time", "start_type_description_service", "qos_overrides.")
+
+
+def is_foreign(name: str) -> bool:
+    """Whether a parameter belongs to ROS and is not ours to judge."""
+    return name.startswith(_ROS_PREFIXES)
+
+
+def unknown_parameter(name: str) -> str:
+    """Return the message for a name that is not in the table, with a guess."""
+    guess = difflib.get_close_matches(name, SPECS, n=1)
+    hint = f"did you mean '{guess[0]}'?" if guess else f"known: {', '.join(SPECS)}"
+    return f"unknown parameter '{name}'; {hint}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeSettings:
+    """Checked values of all parameters, by name; `settings['sync.deadline_ms']`."""
+
+    values: Mapping[str, Value]
+
+    def __post_init__(self) -> None:
+        """Fill in defaults; refuse unknown names and wrong values."""
+        for name in self.values:
+            if name not in SPECS:
+                raise ConfigError(unknown_parameter(name))
+        filled = {
+            name: spec.checked(self.values.get(name, spec.default)) for name, spec in SPECS.items()
+        }
+        object.__setattr__(self, "values", MappingProxyType(filled))
+
+    def text(self, name: str) -> str:
+        """Return a text parameter."""
+        return str(self.values[name])
+
+    def number(self, name: str) -> float:
+        """Return a number."""
+        return float(self.values[name])
+
+    def count(self, name: str) -> int:
+        """Return a whole number."""
+        return int(self.values[name])
+
+    def flag(self, name: str) -> bool:
+        """Return a switch."""
+        return bool(self.values[name])
+
+    def nanoseconds(self, name: str) -> int:
+        """Return a `_ms` or `_sec` parameter in nanoseconds."""
+        return round(self.number(name) * (1e6 if name.endswith("_ms") else 1e9))
+
+    def replaced(self, changes: Mapping[str, Value]) -> "NodeSettings":
+        """Return these settings with some values changed."""
+        return NodeSettings(values={**self.values, **changes})
+
+
+def class_values(
+    settings: NodeSettings, name: str, class_names: tuple[str, ...], high: float
+) -> dict[str, float]:
+    """Read a 'car=0.4, pedestrian=0.25' parameter.
+
+    Args:
+        settings: where the parameter stands.
+        name: of the parameter.
+        class_names: names that the model knows.
+        high: largest value allowed; the smallest is 0.
+
+    Raises:
+        ConfigError: not of that form, an unknown class, or a value out of range.
+    """
+    values = {}
+    for item in filter(None, (part.strip() for part in settings.text(name).split(","))):
+        label, _, number = (part.strip() for part in item.partition("="))
+        if label not in class_names:
+            raise ConfigError(
+                f"parameter '{name}': unknown class in '{item}'; write class=value, with a class "
+                f"of {', '.join(class_names)}"
+            )
+        try:
+            values[label] = float(number)
+        except ValueError:
+            values[label] = math.nan
+        if not 0 <= values[label] <= high:
+            raise ConfigError(
+                f"parameter '{name}': '{item}' must be class=value with a value from 0 to {high:g}"
+            )
+    return values

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Counts of what arrived and of what was dropped, by sensor and reason. No ROS in here."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+#: Problems kept until they are taken; the counters go on counting.
+_MAX_PROBLEMS = 64
+
+#: Name under which what concerns whole frames is filed.
+FRAMES = "frames"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """One thing that went wrong.
+
+    Attributes:
+        sensor: name of the sensor, or `FRAMES`.
+        reason: short code; the key of the counter.
+        text: what happened and what to do.
+    """
+
+    sensor: str
+    reason: str
+    text: str
+
+
+class Tally:
+    """Arrivals, drops by reason, and the problems that nobody was told yet."""
+
+    def __init__(self) -> None:
+        self._drops: dict[str, Counter[str]] = {}
+        self._problems: dict[tuple[str, str], Problem] = {}
+        self._accepted: Counter[str] = Counter()
+        self._newest: dict[str, tuple[int, int]] = {}
+
+    @property
+    def drops(self) -> Mapping[str, Mapping[str, int]]:
+        """Sensor -> reason -> count."""
+        return MappingProxyType({name: dict(counts) for name, counts in self._drops.items()})
+
+    @property
+    def accepted(self) -> Mapping[str, int]:
+        """Sensor -> readings that were converted."""
+        return MappingProxyType(self._accepted)
+
+    @property
+    def newest(self) -> Mapping[str, tuple[int, int]]:
+        """Sensor -> (stamp, arrival) of the last reading, nanoseconds."""
+        return MappingProxyType(self._newest)
+
+    def accept(self, sensor: str, stamp_ns: int, now_ns: int) -> None:
+        """Count a reading."""
+        self._accepted[sensor] += 1
+        self._newest[sensor] = (stamp_ns, now_ns)
+
+    def drop(self, sensor: str, reason: str, text: str) -> None:
+        """Count a drop, and keep its text (the newest of each kind) until it is taken."""
+        self._drops.setdefault(sensor, Counter())[reason] += 1
+        if len(self._problems) < _MAX_PROBLEMS or (sensor, reason) in self._problems:
+            self._problems[sensor, reason] = Problem(sensor=sensor, reason=reason, text=text)
+
+    def take_problems(self) -> list[Problem]:
+        """Return the problems since the last call, one for each sensor and reason."""
+        problems = list(self._problems.values())
+        self._problems.clear()
+        return problems
