@@ -21,8 +21,9 @@ Options
   --help     this text
 
 Environment
-  PYTHON     the Python 3.11 to use, for instance PYTHON=/usr/bin/python3.11; without it python3.11,
-             then python3, is looked for. Other versions are refused: the lock is tried with 3.11.
+  PYTHON     the Python 3.11 to make .venv with, for instance PYTHON=/usr/bin/python3.11; without it
+             python3.11, then python3, is looked for. Others are refused: the lock is tried with 3.11.
+             A .venv that works is kept; add --fresh to change its Python.
   PIP_*      pip's own settings are honoured. PyTorch: where pip finds a CPU build of the locked
              version, that one is taken; elsewhere the default build comes, with several GB of CUDA
              packages. To avoid that, name an index of CPU builds in PIP_EXTRA_INDEX_URL.
@@ -79,21 +80,27 @@ find_python() {
     "or set PYTHON=/path/to/python3.11. With another Python, use a ROS 2 installation: README.md"
 }
 
-python=$(find_python)
+# A .venv that works is kept, whatever Python is first on the PATH today: others may be using it.
+python=$venv/bin/python
+if [ -n "${PYTHON:-}" ] || [ $fresh = yes ]; then
+  PYTHON=$(find_python)  # refuses a wrong one
+fi
+case $(version_of "$python") in
+  3.11.*) [ $fresh = no ] || python=$PYTHON ;;
+  *) python=${PYTHON:-$(find_python)} ;;
+esac
 
 # --- stamps: one a step, written only when the step is complete -------------------------------------
 hash_of() { cat "$@" | sha256sum | cut -c1-64; }
 files_under() { find "$@" -type f -print | LC_ALL=C sort; }
-key_base() {
-  { echo "$root"; version_of "$python"; } | hash_of -
-}
+key_base() { { echo "$root"; version_of "$python"; } | hash_of -; }
 key_packages() { { key_base; hash_of "$lock" tools/setup.sh; } | hash_of -; }
 # shellcheck disable=SC2046
 key_interfaces() {
   { key_packages; files_under tools/ros_wheels; hash_of $(files_under tools/ros_wheels); } | hash_of -
 }
 key_project() {
-  { key_packages; hash_of setup.py setup.cfg package.xml pyproject.toml resource/imkd_ros; } | hash_of -
+  { key_packages; hash_of setup.py setup.cfg package.xml resource/imkd_ros; } | hash_of -
 }
 stamp() { echo "$venv/.setup-$1"; }
 is_done() { [ "$(cat "$(stamp "$1")" 2>/dev/null)" = "$2" ]; }
@@ -152,10 +159,11 @@ fi
 
 # --- 1. the environment itself ------------------------------------------------------------------------
 if [ $fresh = yes ] || { [ -e "$(stamp base)" ] && ! is_done base "$(key_base)"; }; then
-  say "1/4 removing the old .venv (made by another Python, in another folder, or --fresh)"
+  say "1/4 removing the old .venv (--fresh, or it was made in another folder or by another Python)"
   rm -rf "$venv"
 fi
 if ! is_done base "$(key_base)"; then
+  python=$(find_python)
   say "1/4 making .venv with Python $(version_of "$python")"
   "$python" -m venv "$venv"
   end base "$(key_base)"
