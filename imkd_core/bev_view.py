@@ -100,7 +100,14 @@ class BevView:
         corners = box_corners(boxes.center_m, boxes.size_m, boxes.yaw_rad)
         return self.pixels(corners[:, [0, 1, 5, 4], :2])
 
-    def draw_boxes(self, picture: Picture, boxes: Detections, color: Color | None = None) -> None:
+    def draw_boxes(
+        self,
+        picture: Picture,
+        boxes: Detections,
+        color: Color | None = None,
+        *,
+        arrows: bool = True,
+    ) -> None:
         """Draw outlines in class colours, or thin ones in a given colour, and velocity arrows."""
         heads = boxes.center_m[:, :2] + boxes.velocity_mps
         speed_mps = np.linalg.norm(boxes.velocity_mps, axis=1)
@@ -111,6 +118,6 @@ class BevView:
                 drawing.fill_polygon(picture, outline, shade, 0.3)
             drawing.draw_path(picture, outline, shade, thickness_px)
             drawing.draw_line(picture, outline[0], outline[1], shade, thickness_px + 1)
-            if speed_mps[i] > SLOW_MPS:
+            if arrows and speed_mps[i] > SLOW_MPS:
                 start, end = self.pixels([boxes.center_m[i, :2], heads[i]])
                 drawing.draw_arrow(picture, start, end, shade, thickness_px)

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from imkd_core.geometry import BOX_EDGES, Float64, project_points
+from imkd_core.geometry import Float64
 
 Picture = NDArray[np.uint8]
 Color = tuple[int, int, int]
@@ -20,7 +20,7 @@ Color = tuple[int, int, int]
 WHITE: Color = (255, 255, 255)
 MUTED: Color = (150, 160, 175)
 DARK: Color = (18, 22, 29)
-DARKER: Color = (0, 0, 0)
+BLACK: Color = (0, 0, 0)
 
 #: Ten colours for classes, in label order: Okabe and Ito's set, brightened for dark ground, and
 #: three that differ from it in lightness. They can be told apart with any kind of colour vision.
@@ -37,9 +37,8 @@ PALETTE: tuple[Color, ...] = (
     (255, 60, 110),
 )
 
-#: Parts of a box nearer to the camera's image plane than this are not drawn.
-NEAR_M = 0.3
-
+#: Part of the colour ramp that is too dark for dots.
+_DARKEST_DOT = 0.2
 _SUBPIXEL_BITS = 4
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
@@ -54,6 +53,13 @@ def color_ramp(fraction: ArrayLike) -> Picture:
     levels = np.clip(np.asarray(fraction, dtype=np.float64), 0, 1) * 255
     table = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_VIRIDIS)
     return np.asarray(table[:, 0, ::-1][levels.round().astype(np.int64)], dtype=np.uint8)
+
+
+def range_colors(points: Float64, far_m: float) -> list[Color]:
+    """Return a colour for each of (P, 2 or more) points: yellow at the origin, dark at `far_m`."""
+    range_m = np.linalg.norm(points[:, :2], axis=1)
+    ramp = color_ramp(1 - (1 - _DARKEST_DOT) * range_m / far_m)
+    return [(int(r), int(g), int(b)) for r, g, b in ramp]
 
 
 def clip_polygon(points: ArrayLike, normal: ArrayLike, offset: float) -> Float64:
@@ -142,7 +148,7 @@ def draw_dot(picture: Picture, pixel: ArrayLike, color: Color, radius_px: float)
     size = np.array(picture.shape[1::-1])
     if not ((center >= -radius_px) & (center <= size + radius_px)).all():
         return
-    for radius, shade in ((radius_px + 1.2, DARKER), (radius_px, color)):
+    for radius, shade in ((radius_px + 1.2, BLACK), (radius_px, color)):
         cv2.circle(
             picture,
             _fixed_point(center).tolist(),
@@ -156,29 +162,6 @@ def draw_dot(picture: Picture, pixel: ArrayLike, color: Color, radius_px: float)
 
 def _fixed_point(pixels: Float64) -> NDArray[np.int32]:
     return np.rint(pixels * (1 << _SUBPIXEL_BITS)).astype(np.int32)
-
-
-def draw_wireframe(
-    picture: Picture,
-    corners_cam: Float64,
-    pixel_from_cam: Float64,
-    color: Color,
-    *,
-    thin: bool = False,
-) -> None:
-    """Draw a box of (8, 3) corners in the camera frame; parts behind `NEAR_M` are cut off.
-
-    The front face is shaded, unless the box is thin.
-    """
-    ahead = (0.0, 0.0, 1.0)
-    if not thin:
-        front, _ = project_points(pixel_from_cam, clip_polygon(corners_cam[:4], ahead, NEAR_M))
-        fill_polygon(picture, front, color, opacity=0.35)
-    edges = [clip_polygon(corners_cam[list(edge)], ahead, NEAR_M)[:2] for edge in BOX_EDGES]
-    lines = [project_points(pixel_from_cam, edge)[0] for edge in edges if len(edge) == 2]
-    for shade, thickness_px in ((color, 1),) if thin else ((DARKER, 3), (color, 2)):
-        for line in lines:
-            draw_line(picture, line[0], line[1], shade, thickness_px)
 
 
 def text_size(text: str, scale: float) -> tuple[int, int]:
@@ -210,16 +193,28 @@ class LabelPlacer:
     scale: float = 0.4
     taken: list[tuple[float, float, float, float]] = field(default_factory=list)
 
-    def place(self, text: str, anchor: ArrayLike, color: Color) -> bool:
-        """Write a text above or near the anchor pixel (u, v); return whether it found a place."""
-        u, v = np.asarray(anchor, dtype=np.float64)
+    def place(self, text: str, beside: ArrayLike, color: Color) -> bool:
+        """Write a text above or beside a rectangle; return whether it found a place.
+
+        Args:
+            text: one line.
+            beside: (left, top, right, bottom), pixels.
+            color: of the text.
+        """
+        left, top, right, bottom = np.asarray(beside, dtype=np.float64).tolist()
         width, height = (side + 4 for side in text_size(text, self.scale))
+        middle_u, middle_v = (left + right - width) / 2, (top + bottom - height) / 2
+        places = (
+            (middle_u, top - height - 3),
+            (right + 3, middle_v),
+            (left - width - 3, middle_v),
+            (middle_u, bottom + 3),
+            (middle_u, top - 2 * height - 4),
+        )
         room_u, room_v = self.picture.shape[1] - width, self.picture.shape[0] - height
-        offsets = [(-width / 2, -height - 3.0 - step * height) for step in range(3)]
-        offsets += [(4.0, -height / 2), (-width - 4.0, -height / 2), (-width / 2, 4.0)]
-        for right, down in offsets:
-            left, top = min(max(u + right, 0.0), room_u), min(max(v + down, 0.0), room_v)
-            box = (left, top, left + width, top + height)
+        for u, v in places:
+            first_u, first_v = min(max(u, 0.0), room_u), min(max(v, 0.0), room_v)
+            box = (first_u, first_v, first_u + width, first_v + height)
             if not any(_overlap(box, other) for other in self.taken):
                 self._write(text, box, color)
                 return True
@@ -239,23 +234,23 @@ def _overlap(a: tuple[float, float, float, float], b: tuple[float, float, float,
 
 def legend_strip(items: list[tuple[str, Picture]], width_px: int, scale: float = 0.45) -> Picture:
     """Return a dark strip (h, width_px, 3) with (text, swatch) items, in as many rows as needed."""
-    pad, line_px = 10, max([24, *(swatch.shape[0] + 8 for _, swatch in items)])
+    gap, line_px = 10, 24
     places: list[tuple[int, int]] = []
-    u, row = pad, 0
-    for text, swatch in items:
-        needed = swatch.shape[1] + 6 + text_size(text, scale)[0] + 2 * pad
-        if u > pad and u + needed > width_px:
-            u, row = pad, row + 1
-        places.append((u, row))
-        u += needed
-    strip = np.full(((row + 1) * line_px + 4, width_px, 3), DARK, dtype=np.uint8)
-    for (text, swatch), (left, line) in zip(items, places, strict=True):
-        middle = line * line_px + line_px // 2 + 2
-        top = middle - swatch.shape[0] // 2
-        window = strip[top : top + swatch.shape[0], left : left + swatch.shape[1]]
-        window[:] = swatch[: window.shape[0], : window.shape[1]]
-        anchor = (left + swatch.shape[1] + 6, middle - text_size(text, scale)[1] / 2 + 1)
-        draw_text(strip, text, anchor, WHITE, scale)
+    u, v = gap, 2
+    for text, picture in items:
+        needed = picture.shape[1] + 6 + text_size(text, scale)[0] + gap
+        if u > gap and u + needed > width_px:
+            u, v = gap, v + line_px
+        places.append((u, v))
+        u += needed + gap
+    strip = np.full((v + line_px + 4, width_px, 3), DARK, dtype=np.uint8)
+    for (text, picture), (left, top) in zip(items, places, strict=True):
+        height, width = picture.shape[:2]
+        first = top + (line_px - height) // 2
+        room = strip[first : first + height, left : left + width]
+        room[:] = picture[: room.shape[0], : room.shape[1]]
+        text_top = top + (line_px - text_size(text, scale)[1]) / 2 + 1
+        draw_text(strip, text, (left + width + 6, text_top), WHITE, scale)
     return strip
 
 
@@ -264,7 +259,11 @@ def swatch(color: Color, width_px: int = 18, height_px: int = 12) -> Picture:
     return np.full((height_px, width_px, 3), color, dtype=np.uint8)
 
 
-def ramp_swatch(width_px: int = 110, height_px: int = 12, reverse: bool = False) -> Picture:
-    """Return a (height, width, 3) field with the whole colour ramp from left to right."""
-    fraction = np.linspace(1, 0, width_px) if reverse else np.linspace(0, 1, width_px)
-    return np.tile(color_ramp(fraction)[None], (height_px, 1, 1))
+def ramp_swatch(start: float = 0.0, end: float = 1.0, width_px: int = 110) -> Picture:
+    """Return a (12, width, 3) field with the colour ramp from one fraction to another."""
+    return np.tile(color_ramp(np.linspace(start, end, width_px))[None], (12, 1, 1))
+
+
+def range_swatch() -> Picture:
+    """Return the colours of `range_colors`, from near to far."""
+    return ramp_swatch(1.0, _DARKEST_DOT)

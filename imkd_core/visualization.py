@@ -12,15 +12,10 @@ from numpy.typing import ArrayLike
 from imkd_core import drawing
 from imkd_core.bev_grid import BevGrid
 from imkd_core.bev_view import BevView, EgoShape
+from imkd_core.camera_view import open_view, tile_height
 from imkd_core.drawing import LabelPlacer, Picture, class_color
-from imkd_core.geometry import (
-    Float64,
-    box_corners,
-    invert_transform,
-    project_points,
-    transform_points,
-)
-from imkd_core.types import CameraImage, CameraModel, Detections, Frame, SensorRig
+from imkd_core.geometry import Float64, transform_points
+from imkd_core.types import Detections, Frame, SensorRig
 
 #: Range at which the colour of radar returns ends.
 RADAR_RANGE_M = 60.0
@@ -69,15 +64,14 @@ def camera_mosaic(
     """
     points_ego = radar_points(frame, rig) if radar else np.zeros((0, 3))
     tiles = {
-        name: camera_tile(
-            frame, name, camera, detections, truth, points_ego, tile_width_px=tile_width_px
-        )
-        for name, camera in rig.cameras.items()
+        name: _camera_tile(frame, rig, name, (detections, truth), points_ego, tile_width_px)
+        for name in rig.cameras
     }
     rows = [[tiles[name] for name in row] for row in driving_order(rig)]
     parts = [_joined_row(row, max(len(other) for other in rows)) for row in rows]
     width_px = parts[0].shape[1] if parts else tile_width_px
-    return np.concatenate([*parts, _legend(detections, truth, len(points_ego) > 0, width_px)])
+    items = _legend_items(detections, truth, with_radar=len(points_ego) > 0)
+    return np.concatenate([*parts, drawing.legend_strip(items, width_px)])
 
 
 def driving_order(rig: SensorRig, most_columns: int = 4) -> list[list[str]]:
@@ -118,128 +112,63 @@ def radar_points(frame: Frame, rig: SensorRig) -> Float64:
     return np.concatenate([np.zeros((0, 3)), *clouds])
 
 
-def camera_tile(
+def _camera_tile(
     frame: Frame,
+    rig: SensorRig,
     name: str,
-    camera: CameraModel,
-    detections: Detections | None = None,
-    truth: Detections | None = None,
-    points_ego: ArrayLike = (),
-    *,
-    tile_width_px: int = 800,
+    boxes: tuple[Detections | None, Detections | None],
+    points_ego: Float64,
+    width_px: int,
 ) -> Picture:
-    """Return one camera's picture with boxes and the (P, 3) points; see `camera_mosaic`."""
-    scale = tile_width_px / camera.width_px
-    height_px = max(round(camera.height_px * scale), 1)
-    image = frame.cameras.get(name)
+    """Return one camera's picture with (predicted, true) boxes and (P, 3) radar points."""
+    camera, image = rig.cameras[name], frame.cameras.get(name)
     if image is None:
-        tile = np.full((height_px, tile_width_px, 3), drawing.DARK, dtype=np.uint8)
-        LabelPlacer(tile, 0.55).place(f"{name}: no image", (0, 0), drawing.MUTED)
-        return tile
-    tile = _rectified(image, camera, (tile_width_px, height_px))
-    pixel_from_cam = np.diag((scale, height_px / camera.height_px, 1.0)) @ camera.pixel_from_cam
-    pixel_from_cam[0, 2] += (scale - 1) / 2
-    pixel_from_cam[1, 2] += (height_px / camera.height_px - 1) / 2
-    cam_from_reference = invert_transform(frame.motion_at(image.stamp_ns) @ camera.ego_from_cam)
-    labels = LabelPlacer(tile, 0.4)
+        size_px = (tile_height(camera, width_px), width_px)
+        return _empty_tile(size_px, f"{name}: no image")
+    view = open_view(image, camera, frame.motion_at(image.stamp_ns), width_px)
+    detections, truth = boxes
+    if detections is not None:
+        view.draw_boxes(detections, thin=False)
+    if truth is not None:
+        view.draw_boxes(truth, thin=True)
+    view.draw_points(points_ego, RADAR_RANGE_M)
+    labels = LabelPlacer(view.tile)
     age_ms = (image.stamp_ns - frame.stamp_ns) / 1e6
-    labels.place(f"{name}  {age_ms:+.0f} ms", (0, 0), drawing.WHITE)
-    _draw_returns(tile, cam_from_reference, pixel_from_cam, points_ego)
-    for boxes, is_truth in ((detections, False), (truth, True)):
-        if boxes is not None:
-            _draw_boxes(tile, boxes, cam_from_reference, pixel_from_cam, is_truth=is_truth)
+    labels.place(f"{name}  {age_ms:+.0f} ms", (0, 0, 0, 0), drawing.WHITE)
     named = truth if detections is None else detections
     if named is not None:
-        _label_boxes(labels, named, cam_from_reference, pixel_from_cam)
+        view.label_boxes(labels, named, scores=detections is not None)
+    return view.tile
+
+
+def _empty_tile(shape: tuple[int, int], text: str) -> Picture:
+    tile = np.full((*shape, 3), drawing.DARK, dtype=np.uint8)
+    width, height = drawing.text_size(text, 0.6)
+    drawing.draw_text(
+        tile, text, ((shape[1] - width) / 2, (shape[0] - height) / 2), drawing.MUTED, 0.6
+    )
     return tile
 
 
-def _rectified(image: CameraImage, camera: CameraModel, size_px: tuple[int, int]) -> Picture:
-    """Return the image without lens distortion, at a size (width, height)."""
-    pixels = image.pixels
-    if camera.is_distorted:
-        height, width = pixels.shape[:2]
-        k = np.diag((width / camera.width_px, height / camera.height_px, 1.0))
-        k = k @ camera.pixel_from_cam
-        coefficients = np.array(camera.distortion)
-        if camera.distortion_model == "equidistant":
-            pixels = cv2.fisheye.undistortImage(pixels, k, coefficients, Knew=k)
-        else:
-            pixels = cv2.undistort(pixels, k, coefficients)
-    kernel = cv2.INTER_AREA if size_px[0] < pixels.shape[1] else cv2.INTER_LINEAR
-    return np.ascontiguousarray(cv2.resize(pixels, size_px, interpolation=kernel), dtype=np.uint8)
-
-
-def _draw_returns(
-    tile: Picture, cam_from_reference: Float64, pixel_from_cam: Float64, points_ego: ArrayLike
-) -> None:
-    points = np.asarray(points_ego, dtype=np.float64).reshape(-1, 3)
-    range_m = np.linalg.norm(points[:, :2], axis=1)
-    pixels, depth_m = project_points(pixel_from_cam, transform_points(cam_from_reference, points))
-    colors = drawing.color_ramp(1 - range_m / RADAR_RANGE_M).tolist()
-    radius_px = tile.shape[1] / 260
-    for i in np.argsort(-depth_m):
-        if depth_m[i] > drawing.NEAR_M:
-            drawing.draw_dot(tile, pixels[i], tuple(colors[i]), radius_px)
-
-
-def _corners_cam(boxes: Detections, cam_from_reference: Float64) -> Float64:
-    corners = box_corners(boxes.center_m, boxes.size_m, boxes.yaw_rad)
-    return transform_points(cam_from_reference, corners)
-
-
-def _draw_boxes(
-    tile: Picture,
-    boxes: Detections,
-    cam_from_reference: Float64,
-    pixel_from_cam: Float64,
-    *,
-    is_truth: bool,
-) -> None:
-    """Draw wireframes, the farthest first."""
-    corners_cam = _corners_cam(boxes, cam_from_reference)
-    for i in np.argsort(-corners_cam[..., 2].mean(axis=1)):
-        color = drawing.WHITE if is_truth else class_color(int(boxes.labels[i]))
-        drawing.draw_wireframe(tile, corners_cam[i], pixel_from_cam, color, thin=is_truth)
-
-
-def _label_boxes(
-    labels: LabelPlacer, boxes: Detections, cam_from_reference: Float64, pixel_from_cam: Float64
-) -> None:
-    """Write class and score above the boxes that are in the picture, the nearest first."""
-    corners_cam = _corners_cam(boxes, cam_from_reference)
-    height, width = labels.picture.shape[:2]
-    for i in np.argsort(corners_cam[..., 2].mean(axis=1)):
-        pixels, depth_m = project_points(pixel_from_cam, corners_cam[i])
-        if (depth_m < drawing.NEAR_M).any():
-            continue
-        center, top = pixels.mean(axis=0), pixels[:, 1].min()
-        if 0 <= center[0] < width and 0 <= center[1] < height:
-            text = f"{boxes.names[i].replace('_', ' ')} {boxes.scores[i]:.2f}"
-            labels.place(text, (center[0], top), class_color(int(boxes.labels[i])))
-
-
-def _legend(
-    detections: Detections | None, truth: Detections | None, radar: bool, width_px: int
-) -> Picture:
-    """Return the strip that explains colours, for what is in the picture."""
+def _legend_items(
+    detections: Detections | None, truth: Detections | None, *, with_radar: bool
+) -> list[tuple[str, Picture]]:
+    """Return (text, swatch) of what is in a picture."""
     items: list[tuple[str, Picture]] = []
     if detections is not None:
+        counts = np.bincount(detections.labels, minlength=len(detections.class_names))
         items += [
-            (
-                f"{detections.class_names[label].replace('_', ' ')}"
-                f" ({int((detections.labels == label).sum())})",
-                drawing.swatch(class_color(int(label))),
-            )
-            for label in np.unique(detections.labels)
+            (f"{name.replace('_', ' ')} ({count})", drawing.swatch(class_color(label)))
+            for label, (name, count) in enumerate(zip(detections.class_names, counts, strict=True))
+            if count
         ]
         if not len(detections):
             items.append(("no predictions", drawing.swatch(drawing.MUTED)))
     if truth is not None:
         items.append((f"true boxes ({len(truth)})", drawing.swatch(drawing.WHITE, height_px=2)))
-    if radar:
-        items.append((f"radar, 0 to {RADAR_RANGE_M:g} m", drawing.ramp_swatch(reverse=True)))
-    return drawing.legend_strip(items, width_px)
+    if with_radar:
+        items.append((f"radar, 0 to {RADAR_RANGE_M:g} m", drawing.range_swatch()))
+    return items
 
 
 def bev_picture(
@@ -266,9 +195,9 @@ def bev_picture(
     view = BevView(grid, height_px)
     picture = view.background(ring_step_m)
     points = np.zeros((0, 2)) if radar_points_ego is None else np.asarray(radar_points_ego)
-    colors = drawing.color_ramp(1 - np.linalg.norm(points[:, :2], axis=1) / RADAR_RANGE_M).tolist()
+    colors = drawing.range_colors(points, RADAR_RANGE_M)
     for pixel, color in zip(view.pixels(points[:, :2]), colors, strict=True):
-        drawing.draw_dot(picture, pixel, tuple(color), height_px / 400)
+        drawing.draw_dot(picture, pixel, color, height_px / 400)
     view.draw_ego(picture, ego or EgoShape())
     if detections is not None:
         view.draw_boxes(picture, detections)
@@ -276,17 +205,20 @@ def bev_picture(
         view.draw_boxes(picture, truth, color=drawing.WHITE)
     if detections is not None:
         _write_scores(picture, view, detections)
-    legend = _legend(detections, truth, len(points) > 0, picture.shape[1])
-    return np.concatenate([picture, legend])
+    items = _legend_items(detections, truth, with_radar=len(points) > 0)
+    items.append(("arrow: way in 1 s", drawing.swatch(drawing.MUTED, height_px=2)))
+    return np.concatenate([picture, drawing.legend_strip(items, picture.shape[1])])
 
 
 def _write_scores(picture: Picture, view: BevView, boxes: Detections) -> None:
-    labels = LabelPlacer(picture, 0.36)
+    """Write scores beside the boxes, never on one; the surest find a place first."""
+    outlines = view.corners(boxes)
+    low, high = outlines.min(axis=1), outlines.max(axis=1)
+    beside = np.hstack([low, high])
+    labels = LabelPlacer(picture, 0.36, [(a, b, c, d) for a, b, c, d in beside.tolist()])
     for i in np.argsort(-boxes.scores):
-        corners = view.corners(boxes)[i]
-        anchor = (corners[:, 0].mean(), corners[:, 1].min())
-        if (corners >= 0).all() and (corners < picture.shape[1::-1]).all():
-            labels.place(f"{boxes.scores[i]:.2f}", anchor, class_color(int(boxes.labels[i])))
+        if (low[i] >= 0).all() and (high[i] < picture.shape[1::-1]).all():
+            labels.place(f"{boxes.scores[i]:.2f}", beside[i], class_color(int(boxes.labels[i])))
 
 
 def heat_map(
@@ -328,12 +260,11 @@ def heat_map(
     picture = view.from_map(colors)
     view.draw_rings(picture, ring_step_m, drawing.WHITE, 0.25)
     if boxes is not None:
-        view.draw_boxes(picture, boxes, color=drawing.WHITE)
+        view.draw_boxes(picture, boxes, color=drawing.WHITE, arrows=False)
     view.draw_ego(picture, ego or EgoShape())
     width_px = picture.shape[1]
-    bar = drawing.legend_strip(
-        [(f"{low:g} to {high:g}", drawing.ramp_swatch(width_px // 2))], width_px
-    )
+    bar = [(f"{high:g}", drawing.ramp_swatch(width_px=width_px // 2))]
+    items = [(f"{low:g}", drawing.swatch(drawing.DARK, width_px=0)), *bar]
     heading = np.full((30, width_px, 3), drawing.DARK, dtype=np.uint8)
     drawing.draw_text(heading, title, (10, 8), drawing.WHITE, 0.5)
-    return np.concatenate([heading, picture, bar])
+    return np.concatenate([heading, picture, drawing.legend_strip(items, width_px)])
