@@ -136,7 +136,7 @@ def _one_step(
     norm = nn.utils.clip_grad_norm_(model.parameters(), config.train.clip_norm)
     optimizer.step()
     return StepReport(
-        step=step + 1, loss=float(loss), terms=terms.as_floats(), gradient_norm=float(norm)
+        step=step + 1, loss=float(loss.detach()), terms=terms.as_floats(), gradient_norm=float(norm)
     )
 
 
