@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Boxes as visualization_msgs markers: edges, velocity arrows, labels.
+
+Each array begins with DELETEALL, so that boxes of the frame before vanish with it, also where a
+frame was lost on the way.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+from geometry_msgs.msg import Point
+from std_msgs.msg import ColorRGBA
+from visualization_msgs.msg import Marker, MarkerArray
+
+from imkd_core.geometry import BOX_EDGES, box_corners
+from imkd_core.types import Detections
+
+#: Seconds of driving that a velocity arrow spans.
+ARROW_S = 1.0
+
+#: Slower objects get no arrow, metres a second.
+MIN_SPEED_MPS = 0.3
+
+#: Distinct under the common colour-vision deficiencies (Okabe and Ito), repeated when they run out.
+_PALETTE = (
+    (0.90, 0.62, 0.00),
+    (0.34, 0.71, 0.91),
+    (0.00, 0.62, 0.45),
+    (0.94, 0.89, 0.26),
+    (0.00, 0.45, 0.70),
+    (0.84, 0.37, 0.00),
+    (0.80, 0.47, 0.65),
+    (0.60, 0.60, 0.60),
+)
+
+
+def class_color(label: int, alpha: float = 1.0) -> Any:
+    """Return the colour of a class as `std_msgs/ColorRGBA`."""
+    red, green, blue = _PALETTE[label % len(_PALETTE)]
+    return ColorRGBA(r=red, g=green, b=blue, a=alpha)
+
+
+def detection_markers(detections: Detections, frame_id: str, stamp: Any) -> Any:
+    """Return a `visualization_msgs/MarkerArray` of one frame's boxes.
+
+    Args:
+        detections: boxes, in the frame `frame_id`.
+        frame_id: of the header.
+        stamp: `builtin_interfaces/Time` of the header.
+    """
+    markers = [Marker(action=Marker.DELETEALL)]
+    if len(detections):
+        corners = box_corners(detections.center_m, detections.size_m, detections.yaw_rad)
+        for index in range(len(detections)):
+            markers.append(_edges(index, detections, corners[index]))
+            markers.append(_label(index, detections))
+            if _speed(detections, index) >= MIN_SPEED_MPS:
+                markers.append(_arrow(index, detections))
+    for marker in markers:
+        marker.header.frame_id = frame_id
+        marker.header.stamp = stamp
+        marker.frame_locked = False
+    return MarkerArray(markers=markers)
+
+
+def _speed(detections: Detections, index: int) -> float:
+    speed = float(np.linalg.norm(detections.velocity_mps[index]))
+    return speed if math.isfinite(speed) else 0.0
+
+
+def _point(xyz: Any) -> Any:
+    return Point(x=float(xyz[0]), y=float(xyz[1]), z=float(xyz[2]))
+
+
+def _marker(namespace: str, index: int, kind: int, label: int) -> Any:
+    marker = Marker(ns=namespace, id=index, type=kind, action=Marker.ADD)
+    marker.pose.orientation.w = 1.0
+    marker.color = class_color(label)
+    return marker
+
+
+def _edges(index: int, detections: Detections, corners: Any) -> Any:
+    marker = _marker("boxes", index, Marker.LINE_LIST, int(detections.labels[index]))
+    marker.scale.x = 0.08
+    marker.points = [_point(corners[i]) for edge in BOX_EDGES for i in edge]
+    return marker
+
+
+def _label(index: int, detections: Detections) -> Any:
+    marker = _marker("labels", index, Marker.TEXT_VIEW_FACING, int(detections.labels[index]))
+    center = detections.center_m[index]
+    top_m = float(center[2]) + float(detections.size_m[index, 2]) / 2 + 0.5
+    marker.pose.position = _point((center[0], center[1], top_m))
+    marker.scale.z = 0.6
+    marker.text = f"{detections.names[index]} {detections.scores[index]:.2f}"
+    return marker
+
+
+def _arrow(index: int, detections: Detections) -> Any:
+    marker = _marker("velocities", index, Marker.ARROW, int(detections.labels[index]))
+    start = np.asarray(detections.center_m[index], dtype=np.float64)
+    end = start.copy()
+    end[:2] += detections.velocity_mps[index] * ARROW_S
+    marker.points = [_point(start), _point(end)]
+    marker.scale.x, marker.scale.y, marker.scale.z = 0.15, 0.35, 0.4
+    return marker
