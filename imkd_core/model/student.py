@@ -164,9 +164,10 @@ class Student(nn.Module):
         self, images: UInt8[Tensor, "B N 3 H W"], camera_params: Float[Tensor, "B N 16"]
     ) -> tuple[Float[Tensor, "B N D Hf Wf"], Float[Tensor, "B N C Hf Wf"]]:
         """Return depth logits and context of every camera, seen one by one."""
-        cameras = images.shape[:2]
+        batch, cameras = images.shape[:2]
         features = self.neck(self.backbone(self.image_norm(images.flatten(0, 1))))
         depth_logits, context = self.depth_net(features, camera_params.flatten(0, 1))
-        return depth_logits.reshape(*cameras, *depth_logits.shape[1:]), context.reshape(
-            *cameras, *context.shape[1:]
+        return (
+            depth_logits.reshape(batch, cameras, *depth_logits.shape[1:]),
+            context.reshape(batch, cameras, *context.shape[1:]),
         )

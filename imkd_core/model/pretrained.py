@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Public ImageNet weights for the image backbone: torchvision's files, as .pth or .safetensors.
+
+A .pth file is a pickle; it is opened with `weights_only=True`, so that no code in it can run.
+"""
+
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from imkd_core.errors import DataError
+from imkd_core.model.mobilenet import MobileNetV2
+from imkd_core.model.resnet import ResNet
+
+#: A buffer that old files lack; it counts batches and changes no output.
+_COUNTER = "num_batches_tracked"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadReport:
+    """What became of a weight file.
+
+    Attributes:
+        loaded: keys that were taken.
+        left_out: keys of the file that the backbone has no place for (the classifier).
+    """
+
+    loaded: tuple[str, ...]
+    left_out: tuple[str, ...]
+
+
+def load_backbone(backbone: ResNet | MobileNetV2, path: Path) -> LoadReport:
+    """Fill an image backbone from a file with torchvision's names; every weight must be there.
+
+    Raises:
+        DataError: the file cannot be read, a weight is missing or has another shape, or the file
+            holds weights beyond the classifier that this backbone does not know.
+    """
+    given, own = _read_tensors(path), backbone.state_dict()
+    left_out = tuple(key for key in given if key.startswith(backbone.unused_keys))
+    taken = {key: value for key, value in given.items() if key not in left_out}
+    missing = [key for key in own if key not in taken and not key.endswith(_COUNTER)]
+    unknown = [key for key in taken if key not in own]
+    misshaped = [key for key in taken if key in own and taken[key].shape != own[key].shape]
+    for problem, keys in (
+        ("lacks", missing),
+        ("has unknown", unknown),
+        ("has other shapes for", misshaped),
+    ):
+        if keys:
+            raise DataError(
+                f"{path.name} {problem} {len(keys)} of the backbone's weights, first '{keys[0]}'; "
+                "give torchvision's file of this very network (ResNets of width 64)"
+            )
+    backbone.load_state_dict({**own, **taken}, strict=True)
+    return LoadReport(loaded=tuple(taken), left_out=left_out)
+
+
+def _read_tensors(path: Path) -> dict[str, Tensor]:
+    """Return a file's tensors by name, without running anything that is in it."""
+    if not path.is_file():
+        raise DataError(f"no weight file {path}")
+    try:
+        if path.suffix == ".safetensors":
+            content = load_file(path)
+        else:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, SafetensorError) as error:
+        raise DataError(
+            f"{path} cannot be read as weights; expected .safetensors, or a .pth of plain tensors "
+            f"(pickles with code in them are refused): {error}"
+        ) from None
+    is_plain = isinstance(content, dict) and all(
+        isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items()
+    )
+    if not is_plain:
+        raise DataError(f"{path} holds more than named tensors; expected a plain state_dict")
+    return content
