@@ -226,8 +226,8 @@ def _window_taps(column: Float64, depth_bin: Float64, spec: InputSpec) -> tuple[
             slots.append(corner + (step_w + step_d))
             shares.append(along_w * along_d)
     slot, share = np.concatenate(slots).ravel(), np.concatenate(shares).ravel()
-    summed: Float64 = np.bincount(slot, share, cells * size_w * size_d)
-    window = summed.reshape(cells, size_w, size_d)
+    summed = np.bincount(slot, share, cells * size_w * size_d)
+    window: Float64 = summed.astype(np.float64, copy=False).reshape(cells, size_w, size_d)
     w = first_w[:, None] + np.arange(size_w)
     d = first_d[:, None] + np.arange(size_d)
     window *= ((w >= 0) & (w < width))[:, :, None] & ((d >= 0) & (d < bins))[:, None, :]

@@ -1,0 +1,262 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Inference backends: named arrays in, named arrays out, everything checked at the border."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imkd_core.config import HeadSpec, InputSpec
+from imkd_core.errors import BackendError, ConfigError
+from imkd_core.runtime.bundle import Bundle
+from imkd_core.runtime.contract import TensorSpec, input_contract, output_contract
+
+CPU_PROVIDER = "CPUExecutionProvider"
+
+#: ONNX Runtime's severities: 0 verbose, 1 info, 2 warning, 3 error, 4 fatal.
+LOG_SEVERITY_ERROR = 3
+
+#: numpy dtypes of ONNX Runtime's type names, as far as the contract uses them.
+_DTYPES: Mapping[str, np.dtype[Any]] = {
+    "tensor(uint8)": np.dtype(np.uint8),
+    "tensor(int32)": np.dtype(np.int32),
+    "tensor(float)": np.dtype(np.float32),
+}
+
+_OTHER: np.dtype[Any] = np.dtype(np.object_)
+
+
+class Backend(Protocol):
+    """Runs one network."""
+
+    @property
+    def name(self) -> str:
+        """What runs it, for reports."""
+
+    def run(self, inputs: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
+        """Return the outputs by name.
+
+        Raises:
+            BackendError: an input does not fit, or an output is not finite.
+        """
+
+    def close(self) -> None:
+        """Give back memory and threads; a closed backend refuses to run."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackendSettings:
+    """How a bundle is run.
+
+    Attributes:
+        role: which of the bundle's files.
+        threads: of one inference.
+        allow_spinning: let idle threads spin: 1-2 ms faster on an idle machine, several times
+            slower where another process wants the cores.
+        providers: ONNX Runtime's execution providers, first choice first.
+        log_severity: least severity that ONNX Runtime logs.
+
+    Raises:
+        ConfigError: a number is out of range.
+    """
+
+    role: str = "fp32"
+    threads: int = 2
+    allow_spinning: bool = False
+    providers: tuple[str, ...] = (CPU_PROVIDER,)
+    log_severity: int = LOG_SEVERITY_ERROR
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        if not 1 <= self.threads <= 256:
+            raise ConfigError(f"backend threads must be 1..256, got {self.threads}")
+        if not 0 <= self.log_severity <= 4:
+            raise ConfigError(f"backend log_severity must be 0..4, got {self.log_severity}")
+        if not self.providers:
+            raise ConfigError(f"backend providers must name at least one, such as {CPU_PROVIDER}")
+
+
+class OnnxRuntimeBackend:
+    """Runs an ONNX file with ONNX Runtime.
+
+    Raises:
+        BackendError: ONNX Runtime or a provider is not installed, the file cannot be read, or
+            its inputs and outputs are not those that the specs ask for.
+    """
+
+    def __init__(
+        self,
+        model: Path,
+        threads: int = 2,
+        allow_spinning: bool = False,
+        providers: Sequence[str] = (CPU_PROVIDER,),
+        log_severity: int = LOG_SEVERITY_ERROR,
+        *,
+        inputs: InputSpec | None = None,
+        head: HeadSpec | None = None,
+    ) -> None:
+        onnxruntime = _import_onnxruntime()
+        settings = BackendSettings(
+            threads=threads,
+            allow_spinning=allow_spinning,
+            providers=tuple(providers),
+            log_severity=log_severity,
+        )
+        _check_providers(settings.providers, onnxruntime.get_available_providers())
+        self._failures = _failures()
+        self._model = model
+        try:
+            self._session = onnxruntime.InferenceSession(
+                str(model), _session_options(onnxruntime, settings), list(settings.providers)
+            )
+        except self._failures as error:
+            raise BackendError(
+                f"ONNX Runtime {onnxruntime.__version__} cannot load {model}: {error}; copy or "
+                "export the model again"
+            ) from None
+        self._inputs = {item.name: _tensor_spec(item) for item in self._session.get_inputs()}
+        self._outputs = {item.name: _tensor_spec(item) for item in self._session.get_outputs()}
+        if inputs is not None:
+            _check_contract(model, "input", self._inputs, input_contract(inputs))
+        if inputs is not None and head is not None:
+            _check_contract(model, "output", self._outputs, output_contract(inputs, head))
+        self.name = f"onnxruntime {onnxruntime.__version__} {self._session.get_providers()[0]}"
+
+    def run(self, inputs: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
+        """Return the outputs by name.
+
+        Raises:
+            BackendError: the backend is closed, an input does not fit, the run failed, or an
+                output is not finite.
+        """
+        if self._session is None:
+            raise BackendError(f"the backend of {self._model} is closed")
+        self._check_inputs(inputs)
+        names = list(self._outputs)
+        try:
+            values = self._session.run(names, {name: inputs[name] for name in self._inputs})
+        except self._failures as error:
+            raise BackendError(f"inference of {self._model} failed: {error}") from None
+        outputs = dict(zip(names, values, strict=True))
+        for name, value in outputs.items():
+            if not np.isfinite(value).all():
+                raise BackendError(
+                    f"the model returned a value that is not finite in '{name}'; frame suppressed"
+                )
+        return outputs
+
+    def close(self) -> None:
+        """Give back memory and threads; a closed backend refuses to run."""
+        self._session = None
+
+    def _check_inputs(self, inputs: Mapping[str, NDArray[np.generic]]) -> None:
+        if set(inputs) != set(self._inputs):
+            raise BackendError(_names_differ(self._model, "inputs", set(inputs), self._inputs))
+        for name, spec in self._inputs.items():
+            value = inputs[name]
+            if not spec.accepts(value.dtype, value.shape):
+                raise BackendError(
+                    f"input '{name}' is {value.dtype} {list(value.shape)}, but the model takes "
+                    f"{spec}; make the rig and the bundle fit, or export for this rig"
+                )
+
+
+def open_backend(bundle: Bundle, settings: BackendSettings | None = None) -> Backend:
+    """Open a bundle's model; its inputs and outputs are checked against the bundle's specs.
+
+    Raises:
+        BundleError: the bundle has no such role.
+        BackendError: the backend cannot be had, or the model does not fit the bundle.
+    """
+    settings = settings or BackendSettings()
+    return OnnxRuntimeBackend(
+        bundle.path(settings.role),
+        settings.threads,
+        settings.allow_spinning,
+        settings.providers,
+        settings.log_severity,
+        inputs=bundle.inputs,
+        head=bundle.head,
+    )
+
+
+def describe_providers() -> dict[str, str]:
+    """Return what inference could run on here: provider -> ONNX Runtime's version.
+
+    Raises:
+        BackendError: ONNX Runtime is not installed.
+    """
+    onnxruntime = _import_onnxruntime()
+    version = f"onnxruntime {onnxruntime.__version__}"
+    return dict.fromkeys(onnxruntime.get_available_providers(), version)
+
+
+def _import_onnxruntime() -> Any:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise BackendError(
+            f"ONNX Runtime cannot be imported ({error}); install it with 'pip install onnxruntime'"
+        ) from None
+    return onnxruntime
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    """Return the errors that ONNX Runtime raises; they have no common base of their own."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    raised = [value for value in vars(state).values() if isinstance(value, type)]
+    own = [value for value in raised if issubclass(value, Exception)]
+    return (*own, RuntimeError, ValueError)
+
+
+def _check_providers(wanted: Sequence[str], available: Sequence[str]) -> None:
+    missing = [name for name in wanted if name not in available]
+    if missing:
+        raise BackendError(
+            f"execution provider {', '.join(missing)} is not available; this ONNX Runtime has "
+            f"{', '.join(available)}"
+        )
+
+
+def _session_options(onnxruntime: Any, settings: BackendSettings) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = settings.threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.log_severity_level = settings.log_severity
+    spinning = "1" if settings.allow_spinning else "0"
+    options.add_session_config_entry("session.intra_op.allow_spinning", spinning)
+    options.add_session_config_entry("session.inter_op.allow_spinning", spinning)
+    return options
+
+
+def _tensor_spec(item: Any) -> TensorSpec:
+    """Return the spec of ONNX Runtime's description; symbolic sizes are open."""
+    shape = tuple(size if isinstance(size, int) else None for size in item.shape)
+    return TensorSpec(dtype=_DTYPES.get(item.type, _OTHER), shape=shape)
+
+
+def _check_contract(
+    model: Path, kind: str, actual: Mapping[str, TensorSpec], expected: Mapping[str, TensorSpec]
+) -> None:
+    """Compare names, dtypes and fixed sizes of a model with what its bundle says."""
+    if set(actual) != set(expected):
+        raise BackendError(_names_differ(model, f"{kind}s", set(actual), expected))
+    for name, spec in expected.items():
+        if not spec.accepts(actual[name].dtype, actual[name].shape):
+            raise BackendError(
+                f"{model}: {kind} '{name}' is {actual[name]}, but the bundle says {spec}; export "
+                "the model again"
+            )
+
+
+def _names_differ(model: Path, kind: str, found: set[str], expected: Mapping[str, Any]) -> str:
+    missing, surplus = sorted(set(expected) - found), sorted(found - set(expected))
+    return (
+        f"{model}: {kind} do not fit: missing {missing or 'none'}, unknown {surplus or 'none'}; "
+        "export the model with this version of the software"
+    )
