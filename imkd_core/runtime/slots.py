@@ -1,0 +1,236 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the slot synchroniser is set with, gives out, and keeps for each sensor."""
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from imkd_core.mapping import require
+
+#: Why a reading was dropped.
+DROP_DUPLICATE = "duplicate stamp"
+DROP_FUTURE = "stamp in the future"
+DROP_LATE = "late"
+DROP_ORDER = "out of order"
+DROP_OVERFLOW = "queue full"
+DROP_RATE = "rate limit"
+DROP_RESET = "reset"
+DROP_STALE = "stale"
+DROP_STAMP = "impossible stamp"
+DROP_SUPERSEDED = "superseded"
+DROP_TOLERANCE = "outside tolerance"
+DROP_UNKNOWN = "unknown sensor"
+
+#: Why a sensor is not in a slot; "dropped: <reason>" where its readings were dropped.
+MISSING_NEVER = "never seen"
+MISSING_SILENT = "silent"
+MISSING_LATE = "late"
+MISSING_LOST = "lost"
+MISSING_NOT_DUE = "not due"
+MISSING_TOLERANCE = "outside tolerance"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SyncSettings:
+    """Sensors and limits of a `SlotSynchronizer`; all times in nanoseconds.
+
+    Attributes:
+        cameras, radars: names of the sensors.
+        tolerance_ns: largest distance of an image, or of a radar's newest scan, from the slot's
+            reference stamp. Must cover the rig's stagger (up to one camera period).
+        deadline_ns: a slot is given out at the latest this long after its first image arrived.
+        dead_after_ns: a sensor of which nothing came for so long is not waited for; must exceed
+            the longest period of a sensor.
+        jump_ns: a stamp or a clock this far behind is a backward jump, not a late message.
+        max_future_ns: stamps further ahead of the time of arrival are dropped.
+        max_age_ns: stamps further behind the time of arrival are dropped; None: never.
+        min_period_ns: smallest distance of two slots' reference stamps; 0: no limit.
+        radar_sweeps: scans a radar gives to a slot, newest first.
+        queue: readings kept per sensor (radars: besides `radar_sweeps`).
+
+    Raises:
+        ConfigError: no sensor, a sensor twice, or a limit that is impossible.
+    """
+
+    cameras: tuple[str, ...]
+    radars: tuple[str, ...] = ()
+    tolerance_ns: int = 120_000_000
+    deadline_ns: int = 150_000_000
+    dead_after_ns: int = 1_000_000_000
+    jump_ns: int = 500_000_000
+    max_future_ns: int = 200_000_000
+    max_age_ns: int | None = None
+    min_period_ns: int = 0
+    radar_sweeps: int = 1
+    queue: int = 4
+
+    def __post_init__(self) -> None:
+        """Refuse settings that cannot work."""
+        names = (*self.cameras, *self.radars)
+        require(bool(names), "sync: name at least one camera or radar")
+        require(len(set(names)) == len(names), f"sync: a sensor is named twice in {names}")
+        for name in ("tolerance_ns", "deadline_ns", "dead_after_ns", "jump_ns"):
+            value = getattr(self, name)
+            require(value > 0, f"sync.{name} must be positive, got {value}")
+        for name in ("max_future_ns", "min_period_ns"):
+            value = getattr(self, name)
+            require(value >= 0, f"sync.{name} must not be negative, got {value}")
+        require(
+            self.max_age_ns is None or self.max_age_ns > 0,
+            f"sync.max_age_ns must be positive or unset, got {self.max_age_ns}",
+        )
+        require(
+            self.deadline_ns < self.dead_after_ns,
+            f"sync.dead_after_ns ({self.dead_after_ns}) must be longer than sync.deadline_ns "
+            f"({self.deadline_ns})",
+        )
+        require(1 <= self.radar_sweeps <= 16, "sync.radar_sweeps must be 1..16")
+        require(2 <= self.queue <= 64, "sync.queue must be 2..64")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slot:
+    """The readings of one frame.
+
+    Attributes:
+        stamp_ns: reference time: the newest image's stamp (no image: the newest scan's).
+        readings: camera -> reading; radar -> tuple of readings, newest first.
+        missing: sensor -> why it is not in `readings`.
+        stamps_ns: sensor -> stamp of its (newest) reading.
+    """
+
+    stamp_ns: int
+    readings: Mapping[str, Any]
+    missing: Mapping[str, str]
+    stamps_ns: Mapping[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Freeze the mappings."""
+        for name in ("readings", "missing", "stamps_ns"):
+            object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
+
+
+class Entry:
+    """One reading that waits; radar scans stay after use, as older sweeps of later slots."""
+
+    __slots__ = ("arrival_ns", "is_used", "reading", "stamp_ns")
+
+    def __init__(self, stamp_ns: int, arrival_ns: int, reading: Any) -> None:
+        self.stamp_ns = stamp_ns
+        self.arrival_ns = arrival_ns
+        self.reading = reading
+        self.is_used = False
+
+
+class Channel:
+    """The queue of one sensor, and what was learned about its rate.
+
+    Args:
+        name: of the sensor.
+        capacity: entries kept.
+    """
+
+    __slots__ = (
+        "_intervals_ns",
+        "capacity",
+        "entries",
+        "in_last_slot",
+        "last_arrival_ns",
+        "last_drop",
+        "name",
+        "newest_ns",
+        "period_ns",
+    )
+
+    def __init__(self, name: str, capacity: int) -> None:
+        self.name = name
+        self.capacity = capacity
+        self.entries: deque[Entry] = deque()
+        self.newest_ns = 0
+        self.last_arrival_ns = 0
+        self.period_ns = 0  # median of the last intervals; 0 while unknown
+        self.in_last_slot = True
+        self.last_drop: str | None = None
+        self._intervals_ns: deque[int] = deque(maxlen=9)
+
+    @property
+    def has_next(self) -> bool:
+        """Whether a second reading waits."""
+        return len(self.entries) > 1
+
+    @property
+    def next_stamp_ns(self) -> int | None:
+        """Stamp of the second reading; foreseen from the period while it has not come."""
+        if len(self.entries) > 1:
+            return self.entries[1].stamp_ns
+        return self.entries[0].stamp_ns + self.period_ns if self.period_ns else None
+
+    def note_arrival(self, stamp_ns: int, now_ns: int) -> None:
+        """Learn from a reading that is in order."""
+        if self.newest_ns:
+            self._intervals_ns.append(stamp_ns - self.newest_ns)
+            self.period_ns = sorted(self._intervals_ns)[len(self._intervals_ns) // 2]
+        self.newest_ns = stamp_ns
+        self.last_arrival_ns = now_ns
+
+    def add(self, entry: Entry) -> None:
+        """Append a reading that is in order."""
+        self.note_arrival(entry.stamp_ns, entry.arrival_ns)
+        self.entries.append(entry)
+
+    def oldest_unused(self) -> Entry | None:
+        """Return the oldest reading that stood in no slot yet."""
+        for entry in self.entries:
+            if not entry.is_used:
+                return entry
+        return None
+
+    def scans_near(self, reference_ns: int, settings: SyncSettings) -> list[Entry]:
+        """Return a radar's scans for a slot, newest first; none if the newest is too far away."""
+        newest_ns = reference_ns + settings.tolerance_ns
+        scans = [entry for entry in reversed(self.entries) if entry.stamp_ns <= newest_ns]
+        if not scans or scans[0].stamp_ns < reference_ns - settings.tolerance_ns:
+            return []
+        oldest_ns = reference_ns - settings.dead_after_ns
+        return [e for e in scans[: settings.radar_sweeps] if e.stamp_ns >= oldest_ns] or scans[:1]
+
+    def mark_used(self, entries: Sequence[Entry]) -> int:
+        """Mark entries as used; return how many were not before."""
+        fresh = sum(not entry.is_used for entry in entries)
+        for entry in entries:
+            entry.is_used = True
+        return fresh
+
+
+def split_of(pending: Sequence[Channel], tolerance_ns: int) -> tuple[int, bool]:
+    """Return how many of the oldest heads belong to an earlier frame than the rest.
+
+    Heads further apart than the tolerance are split at their widest gap. Otherwise, taking the
+    next images of the `count` oldest cameras instead must make the set tighter by nearly the
+    shortest frame period, which only a lost message explains: less is jitter or stagger, and
+    splitting there would cost frames.
+
+    Args:
+        pending: channels with at least one entry, ordered by the stamp of the first.
+        tolerance_ns: largest distance from the newest.
+
+    Returns:
+        (count, whether the tolerance forces it); count 0: they belong together.
+    """
+    heads_ns = [channel.entries[0].stamp_ns for channel in pending]
+    newest_ns = heads_ns[-1]
+    spread_ns = newest_ns - heads_ns[0]
+    if spread_ns > tolerance_ns:
+        return max(range(1, len(heads_ns)), key=lambda m: heads_ns[m] - heads_ns[m - 1]), True
+    count, best_ns = 0, min((c.period_ns for c in pending if c.period_ns), default=0) * 7 // 8
+    for m in range(1, len(pending)):
+        next_ns = pending[m - 1].next_stamp_ns
+        if next_ns is None:
+            break
+        newest_ns = max(newest_ns, next_ns)
+        gain_ns = spread_ns - (newest_ns - heads_ns[m])
+        if gain_ns > best_ns:
+            count, best_ns = m, gain_ns
+    return count, False
