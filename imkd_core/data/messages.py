@@ -131,9 +131,10 @@ def make_point_cloud(stamp_ns: int, frame_id: str, columns: Mapping[str, NDArray
         frame_id: the header's frame.
         columns: field name -> (N,) array of a dtype in `POINT_FIELD_DATATYPES`.
     """
-    row = np.dtype([(name, column.dtype.newbyteorder("<")) for name, column in columns.items()])
+    layout = [(name, column.dtype.newbyteorder("<")) for name, column in columns.items()]
+    row = np.dtype(layout, align=True)  # C++ readers dereference the fields where they lie
     n = len(next(iter(columns.values())))
-    table = np.empty(n, dtype=row)
+    table = np.zeros(n, dtype=row)
     for name, column in columns.items():
         table[name] = column
     fields = [

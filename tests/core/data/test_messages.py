@@ -68,8 +68,9 @@ def test_a_point_cloud_gives_its_columns_back(n):
     cloud = messages.make_point_cloud(9, "radar_front", columns)
     raw = messages.serialize("sensor_msgs/msg/PointCloud2", cloud)
     back = messages.typestore().deserialize_cdr(raw, "sensor_msgs/msg/PointCloud2")
-    assert (back.height, back.width, back.point_step, back.row_step) == (1, n, 10, 10 * n)
+    assert (back.height, back.width, back.point_step, back.row_step) == (1, n, 12, 12 * n)
     assert len(back.data) == back.row_step
+    assert [item.offset for item in back.fields] == [0, 4, 8]
     read = messages.read_point_cloud(back)
     assert list(read) == list(columns)
     for name, column in columns.items():
