@@ -104,7 +104,7 @@ def all_checks(model: Path | None) -> Iterator[Check]:
     for module, remedy in OPTIONAL_ROS_MODULES.items():
         yield check_module(module, remedy, AMBER)
     yield check_providers()
-    yield check_shared_memory(Path("/dev/shm"))  # noqa: S108 - POSIX shared memory, not a file
+    yield check_shared_memory(Path("/dev/shm"))
     yield from check_models(model)
 
 
@@ -129,13 +129,16 @@ def check_module(module: str, remedy: str, level_if_absent: str) -> Check:
 
 
 def _distribution_version(module: str) -> str:
-    root = module.split(".")[0]
-    for name in (root, root.replace("_", "-"), f"ros-{root.replace('_', '-')}"):
-        try:
-            return importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return "importable"
+    root = module.split(".")[0].replace("_", "-")
+    versions = (_version_or_none(name) for name in (root, f"ros-{root}"))
+    return next((version for version in versions if version), "importable")
+
+
+def _version_or_none(distribution: str) -> str | None:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def check_providers() -> Check:

@@ -96,7 +96,8 @@ class DetectionDataset:
 
     def _decode(self, index: int) -> _Decoded:
         record, spec = self._records[index], self._config.inputs
-        frame, rig, truth = record.frame(), record.rig, record.truth()
+        frame = record.frame(spec.radar_sweeps, spec.image_width_px)
+        rig, truth = record.rig, record.truth()
         trainable = truth.num_lidar_points + truth.num_radar_points > 0
         boxes = truth.detections.select(trainable)
         cloud, ego_from_lidar = record.lidar()

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """`imkd train`: fit a student to recorded samples, with checkpoints and resume."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from imkd_core.config import Config
 from imkd_core.data.dataset import DetectionDataset
@@ -23,6 +23,7 @@ def train(
     *,
     resume: bool = False,
     device: str = "auto",
+    on_step: Callable[[StepReport], None] | None = None,
 ) -> Path:
     """Fit a student and return the path of its last checkpoint.
 
@@ -32,6 +33,7 @@ def train(
         directory: where the checkpoint goes.
         resume: continue from the checkpoint in `directory`; without one, start anew.
         device: "auto", "cpu" or "cuda".
+        on_step: called after each step, for progress and logs.
 
     Raises:
         ConfigError: `directory` holds a run already and `resume` is False, or the run there is
@@ -52,17 +54,15 @@ def train(
             raise ConfigError(f"{existing} is of another configuration; pass another --output")
         checkpoint.restore(model, optimizer)
         first_step = checkpoint.step
-    with _progress() as bar:
-        task = bar.add_task(config.name, total=config.train.steps, completed=first_step, loss="")
 
-        def on_step(report: StepReport) -> None:
-            terms = " ".join(f"{name} {value:.3f}" for name, value in report.terms.items())
-            bar.update(task, completed=report.step, loss=terms)
-            at_end = report.step == config.train.steps
-            if at_end or report.step % config.train.checkpoint_every_steps == 0:
-                save_checkpoint(directory, config, report.step, model, optimizer)
+    def after_step(report: StepReport) -> None:
+        at_end = report.step == config.train.steps
+        if at_end or report.step % config.train.checkpoint_every_steps == 0:
+            save_checkpoint(directory, config, report.step, model, optimizer)
+        if on_step is not None:
+            on_step(report)
 
-        train_steps(model, optimizer, dataset, config, first_step, on_step)
+    train_steps(model, optimizer, dataset, config, first_step, after_step)
     return existing
 
 
@@ -78,13 +78,3 @@ def choose_device(device: str) -> torch.device:
     if device == "cuda" and not has_cuda:
         raise ConfigError("no CUDA device here; pass --device cpu, or install torch with CUDA")
     return torch.device("cuda" if has_cuda and device != "cpu" else "cpu")
-
-
-def _progress() -> Progress:
-    return Progress(
-        TextColumn("[bold]{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[loss]}"),
-    )

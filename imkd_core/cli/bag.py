@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Write a rosbag2 recording (MCAP) from nuScenes data, or show what is in a recording.
+
+A bag holds what a vehicle would have published: compressed images, CameraInfo, radar points with
+all fields, TF, odometry; and the true boxes. Play it with 'ros2 bag play', with our bag_player,
+or run 'imkd replay' on it.
+
+Examples:
+  imkd bag nuscenes DATA out/scene-0061 --scene scene-0061
+  imkd bag nuscenes DATA out/frame --repeat 20 --period-s 0.5
+  imkd bag info out/frame
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's options."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    write = actions.add_parser("nuscenes", help="write one scene of a nuScenes folder")
+    write.add_argument("data", type=Path, help="nuScenes folder (with v1.0-*)")
+    write.add_argument("output", type=Path, help="folder of the new bag")
+    write.add_argument("--version", help="table folder (default: the only v1.0-* there is)")
+    write.add_argument("--scene", help="name of the scene (default: the first)")
+    write.add_argument("--sweeps", action="store_true", help="readings between key frames too")
+    write.add_argument("--repeat", type=int, default=1, help="the scene so many times in a row")
+    write.add_argument("--period-s", type=float, help="time from one repetition to the next")
+    write.add_argument("--overwrite", action="store_true", help="replace a bag that is there")
+    info = actions.add_parser("info", help="show topics, types, counts and duration")
+    info.add_argument("bag", type=Path, help="folder of the bag, or its file")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write or show a bag."""
+    return _write(arguments) if arguments.action == "nuscenes" else _show(arguments.bag)
+
+
+def _write(arguments: argparse.Namespace) -> int:
+    from imkd_core.cli.common import open_nuscenes, progress_bar
+    from imkd_core.data.bag_writer import BagWriter
+    from imkd_core.data.nuscenes_to_bag import SceneOptions, provenance, write_scene
+    from imkd_core.errors import DataError
+
+    reader = open_nuscenes(arguments.data, arguments.version)
+    if not reader.scenes:
+        raise DataError(f"{arguments.data} has no scene")
+    scene = arguments.scene or reader.scenes[0]
+    options = SceneOptions(
+        with_sweeps=arguments.sweeps, repeat=arguments.repeat, period_s=arguments.period_s
+    )
+    writer = BagWriter(
+        arguments.output, overwrite=arguments.overwrite, custom_data=provenance(scene)
+    )
+    with progress_bar() as bar, writer:
+        task = bar.add_task(scene, total=None, note="")
+
+        def on_progress(written: int, total: int) -> None:
+            bar.update(task, completed=written, total=total)
+
+        frames = write_scene(reader, scene, writer, options, on_progress)
+    sys.stdout.write(
+        f"{arguments.output}: {sum(writer.counts.values())} messages, {frames} key frames\n"
+        f"next: imkd replay {arguments.output} --model BUNDLE\n"
+    )
+    return 0
+
+
+def _show(path: Path) -> int:
+    from imkd_core.data.recording import open_bag
+
+    with open_bag(path) as bag:
+        seconds = (bag.end_ns - bag.start_ns) * 1e-9
+        sys.stdout.write(f"{path}: {bag.message_count} messages, {seconds:.2f} s\n")
+        for topic, facts in sorted(bag.topics.items()):
+            sys.stdout.write(f"{facts.count:>8}  {topic}  {facts.type_name}\n")
+        for key, value in bag.custom_data.items():
+            sys.stdout.write(f"{key}: {value}\n")
+    return 0
