@@ -87,12 +87,13 @@ class BevGrid:
         Floor and then a range test: truncation would fold (-1, 0) into cell 0 (method.md 3.1).
         """
         xy = np.asarray(xy_m, dtype=np.float64)
-        cells = np.floor(self.fractional_index(xy) + 0.5)
-        finite = np.isfinite(cells).all(axis=-1)
-        cells = np.where(finite[..., None], cells, -1).astype(np.int64)
-        row, column = cells[..., 0], cells[..., 1]
+        row = np.floor((xy[..., 1] - self.y_min_m) / self.cell_m)
+        column = np.floor((xy[..., 0] - self.x_min_m) / self.cell_m)
         inside = (row >= 0) & (row < self.rows) & (column >= 0) & (column < self.columns)
-        return cells, inside
+        indices = np.stack([row, column], axis=-1)
+        # Far points and NaN have no whole number; the limits keep what lies outside outside.
+        bounded = np.clip(np.nan_to_num(indices, nan=-1.0), -1, max(self.shape))
+        return bounded.astype(np.int64), np.asarray(inside)
 
     def centers(self) -> NDArray[np.float64]:
         """Return the (Y, X, 2) cell centres as (x, y) in metres."""

@@ -17,13 +17,25 @@ Float64 = NDArray[np.float64]
 RIGID_TOLERANCE = 1e-4
 
 
+def numbers(values: ArrayLike, name: str) -> Float64:
+    """Return a float64 copy of `values`, or refuse by `name` what are no numbers.
+
+    Raises:
+        CalibrationError: texts, or rows of unequal length.
+    """
+    try:
+        return np.array(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise CalibrationError(f"{name}: expected an array of numbers, got {values!r}") from None
+
+
 def rotation_from_quaternion(wxyz: ArrayLike) -> Float64:
     """Return the (3, 3) rotation of a quaternion (w, x, y, z), normalised here.
 
     Raises:
         CalibrationError: the quaternion is not finite or has no length.
     """
-    quaternion = np.asarray(wxyz, dtype=np.float64)
+    quaternion = numbers(wxyz, "quaternion")
     norm = float(np.linalg.norm(quaternion))
     if quaternion.shape != (4,) or not np.isfinite(norm) or norm < 1e-9:
         raise CalibrationError(f"expected a quaternion (w, x, y, z) of length 1, got {wxyz!r}")
@@ -90,9 +102,14 @@ def rigid_transform(rotation: ArrayLike, translation_m: ArrayLike) -> Float64:
     Raises:
         CalibrationError: the rotation is not one, or a number is not finite.
     """
+    turn, shift_m = numbers(rotation, "rotation"), numbers(translation_m, "translation")
+    if turn.shape != (3, 3) or shift_m.shape != (3,):
+        raise CalibrationError(
+            f"expected a (3, 3) rotation and a (3,) translation, got {turn.shape}, {shift_m.shape}"
+        )
     dst_from_src = np.eye(4)
-    dst_from_src[:3, :3] = rotation
-    dst_from_src[:3, 3] = translation_m
+    dst_from_src[:3, :3] = turn
+    dst_from_src[:3, 3] = shift_m
     return checked_transform(dst_from_src, "transform")
 
 
@@ -102,7 +119,7 @@ def checked_transform(dst_from_src: ArrayLike, name: str) -> Float64:
     Raises:
         CalibrationError: wrong shape, not finite, or not rigid (scaled, sheared or mirrored).
     """
-    matrix = np.array(dst_from_src, dtype=np.float64)
+    matrix = numbers(dst_from_src, name)
     if matrix.shape != (4, 4) or not np.isfinite(matrix).all():
         raise CalibrationError(f"{name}: expected a finite (4, 4) transform, got {dst_from_src!r}")
     rotation = matrix[:3, :3]
@@ -146,7 +163,8 @@ def yaw_of(dst_from_src: ArrayLike) -> float:
 
 def wrap_angle(angle_rad: ArrayLike) -> Float64:
     """Return angles wrapped to [-pi, pi)."""
-    return (np.asarray(angle_rad, dtype=np.float64) + np.pi) % (2 * np.pi) - np.pi
+    wrapped = (np.asarray(angle_rad, dtype=np.float64) + np.pi) % (2 * np.pi) - np.pi
+    return np.asarray(np.where(wrapped >= np.pi, -np.pi, wrapped))  # % may round up to 2 pi
 
 
 def interpolate_transform(first: ArrayLike, second: ArrayLike, fraction: float) -> Float64:

@@ -45,7 +45,7 @@ LIDAR = "LIDAR_TOP"
 _ORDER = {name: index for index, name in enumerate((*CAMERAS, *RADARS, LIDAR))}
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class SampleRecord:
     """One key frame. Files are read by the methods, each time anew.
 
@@ -62,7 +62,7 @@ class SampleRecord:
     stamp_ns: int
     rig: SensorRig
     readings: Mapping[str, Reading]
-    source: "NuScenes" = field(repr=False, compare=False)
+    source: "NuScenes" = field(repr=False)
 
     @property
     def global_from_reference(self) -> Float64:

@@ -12,7 +12,7 @@ from imkd_core.imaging import decode_jpeg
 from imkd_core.types import CameraImage, CameraModel, RadarCloud
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Reading:
     """One file of one sensor, with its calibration and the ego pose of its own stamp.
 

@@ -45,7 +45,7 @@ DETECTION_CLASS_OF_CATEGORY: Mapping[str, str] = MappingProxyType(
 MAX_VELOCITY_GAP_US = 1_500_000
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Truth:
     """True objects of one sample, of the ten detection classes.
 

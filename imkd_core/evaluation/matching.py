@@ -22,7 +22,7 @@ HALF_TURN_CLASSES = ("barrier",)
 ROUND_CLASSES = ("traffic_cone",)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class PairErrors:
     """Errors of matched pairs; all (P,) float64, in the order of the pairs.
 
@@ -49,7 +49,7 @@ class PairErrors:
         return {name: _over_known(values, np.max) for name, values in vars(self).items()}
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Matching:
     """Which detection found which true box.
 
