@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imkd_core.errors import ImkdError
+from imkd_core.resources import bundles
 
 #: Python versions that the package supports (REP-2000: Humble 3.10, Jazzy and later 3.12).
 OLDEST_PYTHON = (3, 10)
@@ -184,13 +185,12 @@ def check_models(model: Path | None) -> Iterator[Check]:
     from imkd_core.runtime.bundle import load_bundle
 
     if model is None:
-        folder = models_folder()
-        paths = sorted(path.parent for path in folder.glob("*/bundle.json")) if folder else []
+        paths = bundles()
         if not paths:
             yield Check(
                 name="model",
                 level=AMBER,
-                found=f"no bundle in {folder or 'share/imkd_ros/models'}",
+                found="no bundle came with the package",
                 remedy="make one with 'imkd train' and 'imkd export', or name one with --model",
             )
         for path in paths:
@@ -212,16 +212,3 @@ def check_models(model: Path | None) -> Iterator[Check]:
         level=GREEN,
         found=f"{', '.join(bundle.files)}; {len(bundle.head.class_names)} classes; images {size}",
     )
-
-
-def models_folder() -> Path | None:
-    """Return the folder of bundles: the installed share folder, or the source tree's."""
-    source = Path(__file__).resolve().parents[2] / "models"
-    if source.is_dir():
-        return source
-    try:
-        from ament_index_python.packages import get_package_share_directory
-
-        return Path(get_package_share_directory("imkd_ros")) / "models"
-    except (ImportError, LookupError):
-        return None
