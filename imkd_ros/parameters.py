@@ -124,17 +124,26 @@ _SPECS = (
     ),
     ParameterSpec(
         name="sync.tolerance_ms",
-        default=60.0,
+        default=120.0,
         low=1.0,
         high=1000.0,
-        description="Largest difference of a reading's stamp from the frame's reference.",
+        description="Largest difference of a reading's stamp from the frame's reference; must "
+        "cover the rig's stagger, up to one camera period.",
     ),
     ParameterSpec(
         name="sync.deadline_ms",
-        default=100.0,
+        default=150.0,
         low=1.0,
         high=5000.0,
-        description="Time from a frame's first reading until it goes out with what is there.",
+        description="Time from a frame's first image until it goes out with what is there.",
+    ),
+    ParameterSpec(
+        name="sync.dead_after_ms",
+        default=1000.0,
+        low=10.0,
+        high=60_000.0,
+        description="Silence after which a sensor is not waited for; must exceed the longest "
+        "sensor period and sync.deadline_ms.",
     ),
     ParameterSpec(
         name="input.queue_depth",
