@@ -8,12 +8,12 @@ in `config/*.yaml`. Derived numbers are properties. An unknown key is an error w
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from math import inf, isfinite
 from pathlib import Path
 from typing import Any
 
 from imkd_core.bev_grid import BevGrid
-from imkd_core.errors import ConfigError
-from imkd_core.mapping import from_mapping, require
+from imkd_core.mapping import from_mapping, read_yaml, require, with_overrides
 
 #: The ten classes of the nuScenes detection task, in the order of the paper's task groups.
 NUSCENES_CLASSES = (
@@ -82,7 +82,9 @@ class DepthBins:
         """Refuse an empty range or a broken number of bins."""
         bins = (self.max_m - self.min_m) / self.step_m if self.step_m > 0 else 0.0
         require(
-            0 < self.min_m < self.max_m and bins >= 1 and abs(bins - round(bins)) < 1e-6,
+            0 < self.min_m < self.max_m < inf
+            and 1 <= bins < inf
+            and abs(bins - round(bins)) < 1e-6,
             f"depth {self.min_m}..{self.max_m} m must hold a whole number of bins of "
             f"{self.step_m} m, and min_m must be positive",
         )
@@ -134,7 +136,10 @@ class InputSpec:
         require(1 <= self.radar_refinement <= 4, "inputs.radar_refinement must be 1..4")
         require(1 <= self.radar_sweeps <= 16, "inputs.radar_sweeps must be 1..16")
         require(4 <= self.lut_taps <= 32, "inputs.lut_taps must be 4..32")
-        require(self.z_min_m < self.z_max_m, "inputs.z_min_m must be below inputs.z_max_m")
+        require(
+            -inf < self.z_min_m < self.z_max_m < inf,
+            "inputs.z_min_m must be below inputs.z_max_m, both finite",
+        )
         require(
             self.bev.rows % 8 == 0 and self.bev.columns % 8 == 0,
             f"inputs.bev: rows and columns must be multiples of 8, got {self.bev.shape}",
@@ -204,8 +209,8 @@ class HeadSpec:
         require(not missing, f"head.nms_radius_m lacks {missing}")
         require(not unknown, f"head.nms_radius_m names unknown classes {unknown}")
         require(
-            all(radius >= 0 for radius in self.nms_radius_m.values()),
-            "head.nms_radius_m must not be negative",
+            all(0 <= radius < inf for radius in self.nms_radius_m.values()),
+            "head.nms_radius_m must be finite and not negative",
         )
 
     @property
@@ -307,12 +312,17 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         """Refuse rates and probabilities outside their ranges."""
+        for item in fields(self):
+            value = getattr(self, item.name)
+            require(isfinite(value), f"train.{item.name} must be finite, got {value}")
         for name in ("steps", "batch_size", "learning_rate", "clip_norm", "checkpoint_every_steps"):
             require(getattr(self, name) > 0, f"train.{name} must be positive")
         for name in ("blank_camera", "drop_radar", "brightness"):
             require(0 <= getattr(self, name) < 1, f"train.{name} must be 0 or more and below 1")
         require(0 <= self.freeze_norm_from <= 1, "train.freeze_norm_from must be 0..1")
-        for name in ("warmup_steps", "pixel_shift_px", "noise", "weight_decay", "weight_depth"):
+        zero_or_more = ("warmup_steps", "pixel_shift_px", "noise", "seed", "backbone_rate_factor")
+        weights = ("weight_decay", "weight_heatmap", "weight_box", "weight_depth")
+        for name in zero_or_more + weights:
             require(getattr(self, name) >= 0, f"train.{name} must not be negative")
 
 
@@ -337,19 +347,4 @@ def load_config(path: Path, overrides: Mapping[str, Any] | None = None) -> Confi
     Raises:
         ConfigError: the file is missing, is not YAML, or holds an unknown or impossible value.
     """
-    import yaml
-
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(f"no configuration file {path}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not YAML: {error}") from None
-    require(isinstance(raw, dict), f"{path} must hold a mapping of keys, got {type(raw).__name__}")
-    for dotted, value in (overrides or {}).items():
-        *groups, key = dotted.split(".")
-        target = raw
-        for group in groups:
-            target = target.setdefault(group, {})
-        target[key] = value
-    return from_mapping(Config, raw)
+    return from_mapping(Config, with_overrides(read_yaml(path), overrides or {}))

@@ -5,6 +5,7 @@ import difflib
 import types
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, fields, is_dataclass
+from pathlib import Path
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from imkd_core.errors import ConfigError
@@ -43,6 +44,46 @@ def from_mapping(cls: type[T], raw: Any, path: str = "") -> T:
     return cls(**values)
 
 
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML file that holds a mapping.
+
+    Raises:
+        ConfigError: the file is missing, cannot be read, is not YAML, or holds something else.
+    """
+    import yaml
+
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"no configuration file {path}") from None
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error}") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{path} is not YAML: {error}") from None
+    require(isinstance(raw, dict), f"{path} must hold a mapping of keys, got {type(raw).__name__}")
+    return dict(raw)
+
+
+def with_overrides(raw: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `raw` with dotted keys ("train.steps") set; missing groups are made.
+
+    Raises:
+        ConfigError: a key leads through a value that is no group.
+    """
+    result = dict(raw)
+    for dotted, value in overrides.items():
+        *groups, key = dotted.split(".")
+        target = result
+        for group in groups:
+            inner = target.get(group)
+            is_group = inner is None or isinstance(inner, Mapping)
+            require(is_group, f"override '{dotted}': '{group}' is {inner!r}, not a group of keys")
+            target[group] = dict(inner or {})
+            target = target[group]
+        target[key] = value
+    return result
+
+
 def to_mapping(value: Any) -> dict[str, Any]:
     """Return a config dataclass as plain mappings, for `bundle.json`."""
     return asdict(value)
@@ -58,11 +99,12 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
             return tuple(_convert(arguments[0], item, path) for item in value)
         require(len(value) == len(arguments), f"{path} must hold {len(arguments)} values")
         return tuple(_convert(h, item, path) for h, item in zip(arguments, value, strict=True))
-    if origin is not None and issubclass(origin, Mapping):
+    if isinstance(origin, type) and issubclass(origin, Mapping):
         require(isinstance(value, Mapping), f"{path} must be a mapping, got {value!r}")
         return {str(key): _convert(arguments[1], item, path) for key, item in value.items()}
     if origin in (Union, types.UnionType):
-        return None if value is None else _convert(arguments[0], value, path)
+        given = next(hint for hint in arguments if hint is not type(None))
+        return None if value is None else _convert(given, value, path)
     return _scalar(hint, value, path)
 
 
