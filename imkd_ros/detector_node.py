@@ -8,7 +8,7 @@
 A transition that is refused says in the log what to do, and the node stays where it was.
 """
 
-from typing import sys
+import sys
 import traceback
 from collections.abc import Callable
 from typing import Any

@@ -147,24 +147,30 @@ class HealthMonitor:
         return Status(name="frames", level=level, message=message, values=values)
 
     def _frames_verdict(self, masked: list[str], state: InferenceState) -> tuple[int, str]:
-        if state.is_time_standing:
-            return (
+        cameras = self._sensors.cameras
+        rules = (
+            (
+                state.is_time_standing,
                 ERROR,
-                "time stands still: use_sim_time is set and nobody publishes /clock; "
-                "play the bag with its clock, or set use_sim_time to false",
-            )
-        if not state.is_active:
-            return OK, "not active"
-        if state.refusal:
-            return ERROR, state.refusal
-        cameras = [name for name in self._sensors.cameras if name not in masked]
-        if self._sensors.cameras and not cameras:
-            return ERROR, "no camera: see the status of each camera for what to do"
-        if masked:
-            return WARN, f"running without {', '.join(masked)}: see their status for what to do"
-        if not state.has_subscriber:
-            return OK, "nobody listens: nothing is inferred"
-        return OK, "all sensors are in use"
+                "time stands still: use_sim_time is set and nobody publishes /clock; play the "
+                "bag with its clock, or set use_sim_time to false",
+            ),
+            (not state.is_active, OK, "not active"),
+            (bool(state.refusal), ERROR, state.refusal),
+            (
+                bool(cameras) and all(name in masked for name in cameras),
+                ERROR,
+                "no camera: see the status of each camera for what to do",
+            ),
+            (
+                bool(masked),
+                WARN,
+                f"running without {', '.join(masked)}: see their status for what to do",
+            ),
+            (not state.has_subscriber, OK, "nobody listens: nothing is inferred"),
+        )
+        verdicts = ((level, message) for holds, level, message in rules if holds)
+        return next(verdicts, (OK, "all sensors are in use"))
 
     def _calibration(self, pipeline: Pipeline) -> Status:
         lacking = pipeline.uncalibrated

@@ -44,7 +44,6 @@ from imkd_core.runtime.synchronizer import SlotSynchronizer
 from imkd_core.runtime.transform_tree import TransformTree
 from imkd_core.types import CameraImage, Frame, RadarCloud, SensorRig
 from imkd_ros.calibration import CalibrationStore
-from imkd_ros.convert import to_camera_image, to_radar_cloud
 from imkd_ros.motion import EgoMotion
 from imkd_ros.sensors import SensorSet
 from imkd_ros.tally import FRAMES, Tally
@@ -242,12 +241,15 @@ class Pipeline:
 
     def _on_transforms(self, is_static: bool, message: Any, now_ns: int) -> list[Slot]:
         for item in message.transforms:
-            try:
-                self._motion.on_transform(item, is_static, now_ns)
-            except ImkdError as error:
-                link = f"{item.header.frame_id} <- {item.child_frame_id}"
-                self.tally.drop("tf", "bad transform", f"transform {link} refused: {error}")
+            self._on_transform(item, is_static, now_ns)
         return self._sync.poll(now_ns)
+
+    def _on_transform(self, item: Any, is_static: bool, now_ns: int) -> None:
+        try:
+            self._motion.on_transform(item, is_static, now_ns)
+        except ImkdError as error:
+            link = f"{item.header.frame_id} <- {item.child_frame_id}"
+            self.tally.drop("tf", "bad transform", f"transform {link} refused: {error}")
 
     def _on_odometry(self, message: Any, now_ns: int) -> list[Slot]:
         try:

@@ -65,12 +65,15 @@ class NewestWorker(Generic[Job]):
     def _run(self) -> None:
         try:
             while (job := self._next()) is not None:
-                try:
-                    self._work(job)
-                except ImkdError as error:
-                    self._on_refusal(error)
+                self._attempt(job)
         except BaseException as error:  # noqa: BLE001 - kept for `check`, which raises it
             self._failure = error
+
+    def _attempt(self, job: Job) -> None:
+        try:
+            self._work(job)
+        except ImkdError as error:
+            self._on_refusal(error)
 
     def _next(self) -> Job | None:
         with self._condition:
