@@ -132,7 +132,7 @@ def _camera_tile(
     if truth is not None:
         view.draw_boxes(truth, thin=True)
     view.draw_points(points_ego, RADAR_RANGE_M)
-    labels = LabelPlacer(view.tile)
+    labels = LabelPlacer(view.tile, max(width_px / 1850, 0.35))
     age_ms = (image.stamp_ns - frame.stamp_ns) / 1e6
     labels.place(f"{name}  {age_ms:+.0f} ms", (0, 0, 0, 0), drawing.WHITE)
     named = truth if detections is None else detections
