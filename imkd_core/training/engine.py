@@ -17,6 +17,8 @@ from imkd_core.model.student import Student
 from imkd_core.training.losses import detection_losses
 from imkd_core.training.optim import rate_factor
 
+_FIX = "lower train.learning_rate, and look for broken samples in the data"
+
 #: Batches prepared ahead of the step that uses them.
 PREFETCHED = 2
 
@@ -122,15 +124,13 @@ def _one_step(
     device_type = next(model.parameters()).device.type
     with torch.autocast(device_type, torch.bfloat16, enabled=device_type == "cuda"):
         output = model(**batch.inputs)
-    terms = detection_losses(
-        output.heatmap_logits, output.codes, output.depth_logits, batch.targets
-    )
+    maps = (output.heatmap_logits, output.codes, output.depth_logits)
+    if not all(bool(torch.isfinite(values).all()) for values in maps):
+        raise ImkdError(f"step {step}: the model's output is not finite; {_FIX}")
+    terms = detection_losses(*maps, batch.targets)
     loss = terms.total(config.train)
     if not torch.isfinite(loss):
-        raise ImkdError(
-            f"step {step}: the loss is not finite ({terms.as_floats()}); lower "
-            "train.learning_rate, or look for broken samples with 'imkd train --steps 1'"
-        )
+        raise ImkdError(f"step {step}: the loss is not finite ({terms.as_floats()}); {_FIX}")
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     norm = nn.utils.clip_grad_norm_(model.parameters(), config.train.clip_norm)
