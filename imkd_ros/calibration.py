@@ -6,6 +6,7 @@ Calibration may come late, and may change at any time: `CalibrationStore.refresh
 something is left out of the rig, with the reason and the remedy in `missing`.
 """
 
+import math
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -168,6 +169,19 @@ class CalibrationStore:
         """Take in the frame that a radar's scans name, unless the sensor file names one."""
         if not self._sensors.radars[sensor].frame_id:
             self._frames[sensor] = frame_id
+
+    def decode_width_px(self, sensor: str, network_size_px: tuple[int, int] | None) -> int | None:
+        """Return how wide a decoded image must be to fill the network image; None = in full.
+
+        Args:
+            sensor: name of the camera.
+            network_size_px: (height, width) of the network image.
+        """
+        if network_size_px is None or sensor not in self._intrinsics:
+            return None
+        model = self._intrinsics[sensor].model
+        scale = max(network_size_px[0] / model.height_px, network_size_px[1] / model.width_px)
+        return math.ceil(scale * model.width_px)
 
     def refresh(self) -> str:
         """Bring the rig up to date.

@@ -6,17 +6,12 @@ from typing import Any
 
 from imkd_core.errors import CalibrationError
 from imkd_core.geometry import Float64, transform_from_quaternion
-from imkd_core.runtime.ego_motion import PoseBuffer
+from imkd_core.runtime.ego_motion import PoseBuffer, sensor_velocity
 from imkd_core.runtime.transform_tree import TransformTree
+from imkd_ros.convert import stamp_ns as stamp_ns_of
 
 #: Silence after which ego motion counts as dead, and is no longer waited for.
 _ALIVE_NS = 1_000_000_000
-
-
-def stamp_of(stamp: Any) -> int:
-    """Return a `builtin_interfaces/Time` in nanoseconds; impossible ones give 0."""
-    seconds, nanoseconds = int(stamp.sec), int(stamp.nanosec)
-    return seconds * 1_000_000_000 + nanoseconds if 0 <= nanoseconds < 1_000_000_000 else 0
 
 
 def transform_of(translation: Any, rotation: Any) -> Float64:
@@ -72,6 +67,7 @@ class EgoMotion:
 
         Raises:
             CalibrationError: it is no rigid transform, or does not fit the tree.
+            SensorError: its stamp is impossible.
         """
         parent = str(item.header.frame_id).lstrip("/")
         child = str(item.child_frame_id).lstrip("/")
@@ -79,7 +75,7 @@ class EgoMotion:
         if is_static:
             self._tree.set_static(parent, child, pose)
             return
-        stamp_ns = stamp_of(item.header.stamp)
+        stamp_ns = stamp_ns_of(item.header, f"{parent} <- {child}")
         self._tree.push(parent, child, stamp_ns, pose)
         if self._is_from_odometry or not self._link[0]:
             return
@@ -94,6 +90,7 @@ class EgoMotion:
 
         Raises:
             CalibrationError: its pose is impossible, or is not that of the vehicle's frame.
+            SensorError: its stamp is impossible.
         """
         child = str(message.child_frame_id).lstrip("/")
         if child != self._link[1]:
@@ -103,7 +100,7 @@ class EgoMotion:
             )
         pose = message.pose.pose
         self._push(
-            stamp_of(message.header.stamp),
+            stamp_ns_of(message.header, "odometry"),
             transform_of(pose.position, pose.orientation),
             now_ns,
         )
@@ -116,6 +113,11 @@ class EgoMotion:
             if pose is not None:
                 known[stamp_ns] = pose
         return known
+
+    def velocity_of(self, ego_from_sensor: Float64, stamp_ns: int) -> Float64 | None:
+        """Return (3,) velocity of a sensor over ground in its own frame; None while unknown."""
+        twist = self._poses.twist_at(stamp_ns)
+        return None if twist is None else sensor_velocity(twist, ego_from_sensor)
 
     def _push(self, stamp_ns: int, pose: Float64, now_ns: int) -> None:
         self._poses.push(stamp_ns, pose)

@@ -44,6 +44,7 @@ from imkd_core.runtime.synchronizer import SlotSynchronizer
 from imkd_core.runtime.transform_tree import TransformTree
 from imkd_core.types import CameraImage, Frame, RadarCloud, SensorRig
 from imkd_ros.calibration import CalibrationStore
+from imkd_ros.convert import stamp_ns, to_camera_image, to_camera_image_compressed, to_radar_cloud
 from imkd_ros.motion import EgoMotion
 from imkd_ros.sensors import SensorSet
 from imkd_ros.tally import FRAMES, Tally
@@ -222,6 +223,24 @@ class Pipeline:
             self.tally.drop(sensor, "bad image", str(error))
             return []
         return self._offer(sensor, image, now_ns)
+
+    def _read_image(self, sensor: str, message: Any) -> CameraImage:
+        offset_ns = self._sensors.cameras[sensor].stamp_offset_ns
+        if hasattr(message, "encoding"):
+            return to_camera_image(message, sensor, offset_ns)
+        width_px = self._calibration.decode_width_px(sensor, self._settings.network_size_px)
+        return to_camera_image_compressed(message, sensor, width_px, offset_ns)
+
+    def _read_points(self, sensor: str, message: Any) -> RadarCloud:
+        source = self._sensors.radars[sensor]
+        velocity_mps = None
+        if not source.velocity_is_compensated and sensor in self.rig.radars:
+            stamp = stamp_ns(message.header, sensor) + source.stamp_offset_ns
+            velocity_mps = self._motion.velocity_of(self.rig.radars[sensor], stamp)
+        scan = to_radar_cloud(message, sensor, source, velocity_mps, source.stamp_offset_ns)
+        for reason, number in scan.dropped.items():
+            self.tally.count(sensor, f"returns {reason}", number)
+        return scan.cloud
 
     def _on_points(self, sensor: str, message: Any, now_ns: int) -> list[Slot]:
         self._calibration.on_radar_frame(sensor, str(message.header.frame_id))

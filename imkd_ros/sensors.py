@@ -141,6 +141,8 @@ class RadarSource:
         points: topic of `PointCloud2`; empty = `~/input/<name>/points`.
         frame_id: radar frame; empty = the `frame_id` of the scans.
         fields: names of the fields.
+        velocity_scale: the driver's velocities times this are metres a second, positive =
+            receding for `fields.radial` (km/h: 0.27778; approaching positive: -1).
         velocity_is_compensated: own motion is already taken out of the velocities. Where it is
             not, ego motion must be known and is taken out here.
         keep: field -> integer values that a return must have one of to be used.
@@ -151,6 +153,7 @@ class RadarSource:
     points: str = ""
     frame_id: str = ""
     fields: RadarFields = field(default_factory=RadarFields)
+    velocity_scale: float = 1.0
     velocity_is_compensated: bool = True
     keep: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     stamp_offset_ms: float = 0.0
@@ -159,6 +162,10 @@ class RadarSource:
     def __post_init__(self) -> None:
         """Refuse an offset or a cap that cannot be meant."""
         _check_offset("radar", self.stamp_offset_ms)
+        require(
+            0 < abs(self.velocity_scale) <= 10,
+            f"velocity_scale must be within +-10 and not 0, got {self.velocity_scale}",
+        )
         require(
             1 <= self.max_points <= 1_000_000,
             f"max_points must be 1..1000000, got {self.max_points}",

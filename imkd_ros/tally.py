@@ -63,6 +63,10 @@ class Tally:
         if len(self._problems) < _MAX_PROBLEMS or (sensor, reason) in self._problems:
             self._problems[sensor, reason] = Problem(sensor=sensor, reason=reason, text=text)
 
+    def count(self, sensor: str, reason: str, number: int) -> None:
+        """Count parts of a reading that were left out; nobody is warned."""
+        self._drops.setdefault(sensor, Counter())[reason] += number
+
     def take_problems(self) -> list[Problem]:
         """Return the problems since the last call, one for each sensor and reason."""
         problems = list(self._problems.values())
