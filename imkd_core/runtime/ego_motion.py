@@ -146,15 +146,11 @@ class PoseBuffer:
         if gap_ns > self._max_gap_ns:
             return None
         odom_from_first, odom_from_second = self._poses[first], self._poses[second]
-        first_from_second = invert_transform(odom_from_first) @ odom_from_second
-        turn = _rotation_vector(first_from_second)
-        odom_from_ego = self.pose_at(stamp_ns)
+        turn = _rotation_vector(invert_transform(odom_from_first) @ odom_from_second)
         moved_m = odom_from_second[:3, 3] - odom_from_first[:3, 3]
-        if odom_from_ego is None:
-            return None
-        seconds = gap_ns * 1e-9
-        linear = rotate_vectors(invert_transform(odom_from_ego), moved_m)
-        return Twist(linear / seconds, turn / seconds)
+        odom_from_middle = interpolate_transform(odom_from_first, odom_from_second, 0.5)
+        linear = rotate_vectors(invert_transform(odom_from_middle), moved_m)
+        return Twist(linear / (gap_ns * 1e-9), turn / (gap_ns * 1e-9))
 
     def velocity_at(self, stamp_ns: int) -> Float64 | None:
         """Return (3,) velocity of the ego origin over ground, in ego axes, metres a second."""
