@@ -45,7 +45,7 @@ def pipeline_settings(
         base_frame=settings.text("base_frame"),
         ego_frame=settings.text("ego_motion.frame"),
         odometry_topic=settings.text("ego_motion.odometry_topic"),
-        network_size_px=(inputs.image_height_px, inputs.image_width_px),
+        decode_width_px=inputs.image_width_px,
     )
 
 

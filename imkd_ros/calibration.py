@@ -6,7 +6,6 @@ Calibration may come late, and may change at any time: `CalibrationStore.refresh
 something is left out of the rig, with the reason and the remedy in `missing`.
 """
 
-import math
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -131,11 +130,9 @@ class CalibrationStore:
         self._base_frame = base_frame
         self._infos: dict[str, tuple[object, ...]] = {}
         self._intrinsics: dict[str, Intrinsics] = {}
-        self._frames: dict[str, str] = {
-            name: source.frame_id
-            for name, source in (*sensors.cameras.items(), *sensors.radars.items())
-            if source.frame_id
-        }
+        frames = {name: camera.frame_id for name, camera in sensors.cameras.items()}
+        frames |= {name: radar.frame_id for name, radar in sensors.radars.items()}
+        self._frames = {name: frame for name, frame in frames.items() if frame}
         self._rig = SensorRig(cameras={}, radars={})
         self._missing: dict[str, str] = {}
 
@@ -169,19 +166,6 @@ class CalibrationStore:
         """Take in the frame that a radar's scans name, unless the sensor file names one."""
         if not self._sensors.radars[sensor].frame_id:
             self._frames[sensor] = frame_id
-
-    def decode_width_px(self, sensor: str, network_size_px: tuple[int, int] | None) -> int | None:
-        """Return how wide a decoded image must be to fill the network image; None = in full.
-
-        Args:
-            sensor: name of the camera.
-            network_size_px: (height, width) of the network image.
-        """
-        if network_size_px is None or sensor not in self._intrinsics:
-            return None
-        model = self._intrinsics[sensor].model
-        scale = max(network_size_px[0] / model.height_px, network_size_px[1] / model.width_px)
-        return math.ceil(scale * model.width_px)
 
     def refresh(self) -> str:
         """Bring the rig up to date.
@@ -253,7 +237,8 @@ def _fingerprint(info: Any) -> tuple[object, ...]:
 
 def _difference(old: SensorRig, new: SensorRig) -> str:
     """Say in one line which sensors came, went or changed."""
-    before, after = {**old.cameras, **old.radars}, {**new.cameras, **new.radars}
+    before: dict[str, CameraModel | Float64] = {**old.cameras, **old.radars}
+    after: dict[str, CameraModel | Float64] = {**new.cameras, **new.radars}
     changed = [name for name in after if name in before and not _same(before[name], after[name])]
     parts = (
         ("calibrated", [name for name in after if name not in before]),

@@ -57,10 +57,11 @@ class LatencyWindow:
 
     def percentiles(self) -> dict[str, tuple[float, float, float]]:
         """Return stage -> (p50, p95, p99) in milliseconds."""
-        return {
-            stage: tuple(float(v) for v in np.percentile(tuple(window), (50, 95, 99)))
-            for stage, window in self._stages.items()
-        }  # type: ignore[return-value]
+        found = {}
+        for stage, window in self._stages.items():
+            p50, p95, p99 = np.percentile(tuple(window), (50, 95, 99)).tolist()
+            found[stage] = (p50, p95, p99)
+        return found
 
 
 @dataclass(kw_only=True)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.lifecycle import LifecycleNode
@@ -15,12 +16,7 @@ from vision_msgs.msg import Detection3DArray, LabelInfo
 from visualization_msgs.msg import MarkerArray
 
 from imkd_core.types import Detections
-from imkd_ros.convert import (
-    to_detection3d_array,
-    to_label_info,
-    to_objects_cloud,
-    to_time,
-)
+from imkd_ros.convert_out import to_detection3d_array, to_label_info, to_objects_cloud
 from imkd_ros.diagnostics import latency_array
 from imkd_ros.inputs import OnQos, incompatible_qos_text
 from imkd_ros.markers import detection_markers
@@ -72,8 +68,9 @@ class Outputs:
 
     def publish_labels(self, class_names: tuple[str, ...], threshold: float) -> None:
         """Publish the class names, latched."""
-        stamp = self._node.get_clock().now().to_msg()
-        message = to_label_info(class_names, self._frame_id, stamp, threshold)
+        message = to_label_info(class_names, threshold)
+        message.header.stamp = self._node.get_clock().now().to_msg()
+        message.header.frame_id = self._frame_id
         self._publishers["labels"].publish(message)
 
     def publish(self, detections: Detections) -> float:
@@ -89,7 +86,7 @@ class Outputs:
         if self._is_wanted("objects"):
             self._publishers["objects"].publish(to_objects_cloud(detections, self._frame_id))
         if self._is_wanted("markers"):
-            stamp = to_time(detections.stamp_ns)
+            stamp = _time(detections.stamp_ns)
             self._publishers["markers"].publish(
                 detection_markers(detections, self._frame_id, stamp)
             )
@@ -98,7 +95,7 @@ class Outputs:
     def publish_latency(self, stage_ms: Mapping[str, float], stamp_ns: int) -> None:
         """Publish the stages of one frame."""
         if self._is_wanted("latency"):
-            stamp = to_time(stamp_ns)
+            stamp = _time(stamp_ns)
             message = latency_array(stage_ms, self._node.get_name(), self._hardware, stamp)
             self._publishers["latency"].publish(message)
 
@@ -113,3 +110,8 @@ class Outputs:
 
     def _on_incompatible(self, topic: str, event: Any) -> None:
         self._on_qos(topic, incompatible_qos_text(topic, event.last_policy_kind, "subscriber"))
+
+
+def _time(stamp_ns: int) -> Any:
+    seconds, nanoseconds = divmod(stamp_ns, 1_000_000_000)
+    return Time(sec=seconds, nanosec=nanoseconds)

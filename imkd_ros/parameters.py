@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any
 
 from imkd_core.errors import ConfigError
 
@@ -48,7 +49,7 @@ class ParameterSpec:
             words += f" from {self.low:g} to {self.high:g}"
         return words
 
-    def checked(self, value: object) -> Value:
+    def checked(self, value: Any) -> Value:
         """Return the value in the parameter's type (a whole number may stand for a float).
 
         Raises:
@@ -59,9 +60,9 @@ class ParameterSpec:
             value = float(value)
         if type(value) is not type(self.default) or not self._in_range(value):
             raise ConfigError(f"parameter '{self.name}' must be {self.allowed}, got {value!r}")
-        return value  # type: ignore[return-value]
+        return value
 
-    def _in_range(self, value: object) -> bool:
+    def _in_range(self, value: Any) -> bool:
         if self.choices:
             return value in self.choices
         if isinstance(value, bool) or not isinstance(value, int | float):

@@ -30,43 +30,21 @@ from typing import Any
 
 from imkd_core.errors import CalibrationError, ImkdError
 from imkd_core.geometry import Float64
-from imkd_core.runtime.slots import (
-    DROP_DUPLICATE,
-    DROP_FUTURE,
-    DROP_LATE,
-    DROP_ORDER,
-    DROP_STALE,
-    DROP_STAMP,
-    Slot,
-    SyncSettings,
-)
+from imkd_core.runtime.slots import Slot, SyncSettings
 from imkd_core.runtime.synchronizer import SlotSynchronizer
 from imkd_core.runtime.transform_tree import TransformTree
 from imkd_core.types import CameraImage, Frame, RadarCloud, SensorRig
 from imkd_ros.calibration import CalibrationStore
-from imkd_ros.convert import stamp_ns, to_camera_image, to_camera_image_compressed, to_radar_cloud
+from imkd_ros.convert import stamp_ns, to_camera_image, to_camera_image_compressed, to_radar_scan
 from imkd_ros.motion import EgoMotion
 from imkd_ros.sensors import SensorSet
-from imkd_ros.tally import FRAMES, Tally
+from imkd_ros.tally import FRAMES, REFUSALS, Tally
 
 TF_TOPIC = "/tf"
 TF_STATIC_TOPIC = "/tf_static"
 
 #: Slots that may wait for ego motion; a bound, never reached while TF is alive.
 _MAX_WAITING = 8
-
-#: Reasons of the synchroniser that concern the reading just offered, and what to do about each.
-_REFUSALS = {
-    DROP_STAMP: "its stamp is not a time; check the driver's clock and header.stamp",
-    DROP_FUTURE: "its stamp lies in the future; synchronise the clocks (PTP, NTP), or set "
-    "use_sim_time when a bag plays",
-    DROP_STALE: "its stamp lies far in the past; synchronise the clocks (PTP, NTP), or set "
-    "use_sim_time when a bag plays",
-    DROP_DUPLICATE: "a reading of that stamp was there already; two publishers on one topic, or "
-    "a driver that repeats",
-    DROP_ORDER: "it is older than the one before; check the network and the driver's stamps",
-    DROP_LATE: "its frame has gone out already; raise sync.deadline_ms if this is normal",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,15 +56,16 @@ class PipelineSettings:
         base_frame: TF frame of the vehicle; boxes are in it.
         ego_frame: TF frame that stands still; empty = no ego motion.
         odometry_topic: `nav_msgs/Odometry` to take ego motion from; empty = TF.
-        network_size_px: (height, width) of the network image: images are decoded no larger than
-            it needs; None = in full.
+        decode_width_px: compressed images are decoded to half, a quarter or an eighth while they
+            stay this wide (the network image's width); None = in full. Never made to depend on
+            CameraInfo, which may arrive before or after the first image.
     """
 
     sync: SyncSettings
     base_frame: str = "base_link"
     ego_frame: str = "odom"
     odometry_topic: str = ""
-    network_size_px: tuple[int, int] | None = None
+    decode_width_px: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,7 +119,7 @@ class Pipeline:
     def counters(self) -> Mapping[str, Mapping[str, int]]:
         """Sensor (or `tally.FRAMES`) -> reason -> count of what was dropped."""
         drops = dict(self.tally.drops)
-        own = {key: n for key, n in self._sync.counters.items() if n and key not in _REFUSALS}
+        own = {key: n for key, n in self._sync.counters.items() if n and key not in REFUSALS}
         return {**drops, FRAMES: {**own, **drops.get(FRAMES, {})}}
 
     @property
@@ -228,7 +207,7 @@ class Pipeline:
         offset_ns = self._sensors.cameras[sensor].stamp_offset_ns
         if hasattr(message, "encoding"):
             return to_camera_image(message, sensor, offset_ns)
-        width_px = self._calibration.decode_width_px(sensor, self._settings.network_size_px)
+        width_px = self._settings.decode_width_px
         return to_camera_image_compressed(message, sensor, width_px, offset_ns)
 
     def _read_points(self, sensor: str, message: Any) -> RadarCloud:
@@ -237,7 +216,7 @@ class Pipeline:
         if not source.velocity_is_compensated and sensor in self.rig.radars:
             stamp = stamp_ns(message.header, sensor) + source.stamp_offset_ns
             velocity_mps = self._motion.velocity_of(self.rig.radars[sensor], stamp)
-        scan = to_radar_cloud(message, sensor, source, velocity_mps, source.stamp_offset_ns)
+        scan = to_radar_scan(message, sensor, source, velocity_mps, source.stamp_offset_ns)
         for reason, number in scan.dropped.items():
             self.tally.count(sensor, f"returns {reason}", number)
         return scan.cloud
@@ -281,7 +260,7 @@ class Pipeline:
         before = self._sync.counters
         slots = self._sync.push(sensor, reading.stamp_ns, reading, now_ns)
         after = self._sync.counters
-        for reason, remedy in _REFUSALS.items():
+        for reason, remedy in REFUSALS.items():
             if after.get(reason, 0) > before.get(reason, 0):
                 text = f"{sensor}: reading of {reading.stamp_ns / 1e9:.3f} s dropped: {remedy}"
                 self.tally.drop(sensor, reason, text)

@@ -6,11 +6,34 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from imkd_core.runtime.slots import (
+    DROP_DUPLICATE,
+    DROP_FUTURE,
+    DROP_LATE,
+    DROP_ORDER,
+    DROP_STALE,
+    DROP_STAMP,
+)
+
 #: Problems kept until they are taken; the counters go on counting.
 _MAX_PROBLEMS = 64
 
 #: Name under which what concerns whole frames is filed.
 FRAMES = "frames"
+
+
+#: Reasons of the synchroniser that concern the reading just offered, and what to do about each.
+REFUSALS: Mapping[str, str] = {
+    DROP_STAMP: "its stamp is not a time; check the driver's clock and header.stamp",
+    DROP_FUTURE: "its stamp lies in the future; synchronise the clocks (PTP, NTP), or set "
+    "use_sim_time when a bag plays",
+    DROP_STALE: "its stamp lies far in the past; synchronise the clocks (PTP, NTP), or set "
+    "use_sim_time when a bag plays",
+    DROP_DUPLICATE: "a reading of that stamp was there already; two publishers on one topic, or "
+    "a driver that repeats",
+    DROP_ORDER: "it is older than the one before; check the network and the driver's stamps",
+    DROP_LATE: "its frame has gone out already; raise sync.deadline_ms if this is normal",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
