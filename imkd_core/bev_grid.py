@@ -38,7 +38,7 @@ class BevGrid:
             ("y", self.y_min_m, self.y_max_m),
         ):
             cells = (high - low) / self.cell_m
-            if not np.isfinite(cells) or cells < 1 or abs(cells - round(cells)) > 1e-6:
+            if not np.isfinite(cells) or round(cells) < 1 or abs(cells - round(cells)) > 1e-6:
                 raise ConfigError(
                     f"bev.{axis}_min_m..{axis}_max_m = {low}..{high} must hold a whole number of "
                     f"cells of {self.cell_m} m"

@@ -83,7 +83,7 @@ class DepthBins:
         bins = (self.max_m - self.min_m) / self.step_m if self.step_m > 0 else 0.0
         require(
             0 < self.min_m < self.max_m < inf
-            and 1 <= bins < inf
+            and 0.5 < bins < inf
             and abs(bins - round(bins)) < 1e-6,
             f"depth {self.min_m}..{self.max_m} m must hold a whole number of bins of "
             f"{self.step_m} m, and min_m must be positive",
