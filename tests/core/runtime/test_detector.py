@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The detector on a tiny real graph whose first box tells what the graph was given."""
+
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from imkd_core.errors import BackendError, ConfigError, SensorError
+from imkd_core.geometry import rigid_transform
+from imkd_core.postprocess import Thresholds
+from imkd_core.runtime.backends import BackendSettings, open_backend
+from imkd_core.runtime.detector import POSE_TOLERANCE_M, POSE_TOLERANCE_RAD, Detector
+from imkd_core.types import CameraModel, Frame, SensorRig
+from tests.core.rigs import STAMP_NS, camera_of, frame_of, rig_of, rotation
+from tests.core.runtime.made_up_bundle import make_bundle
+
+RIG = rig_of(cameras=3, radars=2)
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    return make_bundle(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def backend(bundle):
+    backend = open_backend(bundle, BackendSettings(threads=1))
+    yield backend
+    backend.close()
+
+
+class Recorder:
+    """A backend that keeps what it was given, around the real one."""
+
+    def __init__(self, backend):
+        self.name = backend.name
+        self.inputs = []
+        self._backend = backend
+
+    def run(self, inputs):
+        self.inputs.append(dict(inputs))
+        return self._backend.run(inputs)
+
+    def close(self):
+        pass
+
+
+def part(frame: Frame, names, **changes) -> Frame:
+    values = {
+        "stamp_ns": frame.stamp_ns,
+        "cameras": {n: c for n, c in frame.cameras.items() if n in names},
+        "radars": {n: c for n, c in frame.radars.items() if n in names},
+    }
+    return Frame(**{**values, **changes})
+
+
+def driven(pose: np.ndarray) -> Frame:
+    """All cameras saw the world from a pose of the ego at their exposure."""
+    return frame_of(RIG, reference_from_ego={STAMP_NS: pose})
+
+
+@given(st.sets(st.sampled_from([*RIG.cameras, *RIG.radars])))
+@settings(max_examples=20)
+def test_any_subset_of_sensors_answers_with_its_masks(bundle, backend, names):
+    found = Detector(bundle, backend, RIG).detect(part(frame_of(RIG), names))
+    live, radar = len(names & {*RIG.cameras}), bool(names & {*RIG.radars})
+    assert found.stamp_ns == STAMP_NS
+    np.testing.assert_allclose(found.center_m[0, 0], 5 + live + 10 * radar, rtol=1e-5)
+    assert set(found.stage_ms) == {"preprocess", "inference", "decode"}
+    assert all(value > 0 for value in found.stage_ms.values())
+    assert found.reliability["camera"].shape == bundle.inputs.bev.shape
+
+
+def test_the_same_frame_gives_the_same_boxes(bundle, backend):
+    detector = Detector(bundle, backend, RIG)
+    first, second = detector.detect(frame_of(RIG)), detector.detect(frame_of(RIG))
+    np.testing.assert_array_equal(first.center_m, second.center_m)
+    np.testing.assert_array_equal(first.scores, second.scores)
+
+
+def test_the_geometry_is_built_once_for_a_rig_at_rest(bundle, backend):
+    detector = Detector(bundle, backend, RIG)
+    for seed in range(3):
+        detector.detect(frame_of(RIG, seed))
+    assert detector.geometry_builds == 1
+
+
+def test_a_camera_that_comes_and_goes_rebuilds_nothing(bundle, backend):
+    detector = Detector(bundle, backend, RIG)
+    full = frame_of(RIG)
+    for names in ({*RIG.cameras}, {"CAM_0"}, set(), {*RIG.cameras}):
+        detector.detect(part(full, names))
+    assert detector.geometry_builds == 1
+
+
+def test_a_new_rig_holds_in_the_very_next_frame(bundle, backend):
+    recorder = Recorder(backend)
+    detector = Detector(bundle, recorder, RIG)
+    detector.detect(frame_of(RIG))
+    turned = SensorRig(
+        cameras={name: camera_of(0.4 + i) for i, name in enumerate(RIG.cameras)}, radars=RIG.radars
+    )
+    detector.set_rig(turned)
+    assert detector.rig is turned
+    detector.detect(frame_of(turned))
+    assert detector.geometry_builds == 2
+    fresh = Recorder(backend)
+    Detector(bundle, fresh, turned).detect(frame_of(turned))
+    for name, value in fresh.inputs[0].items():
+        np.testing.assert_array_equal(recorder.inputs[1][name], value, err_msg=name)
+    assert not np.array_equal(recorder.inputs[0]["lut_index"], recorder.inputs[1]["lut_index"])
+
+
+def test_an_equal_rig_changes_nothing(bundle, backend):
+    detector = Detector(bundle, backend, rig_of(cameras=3, radars=2))
+    detector.detect(frame_of(RIG))
+    detector.set_rig(rig_of(cameras=3, radars=2))
+    detector.detect(frame_of(RIG))
+    assert detector.geometry_builds == 1
+
+
+def test_new_intrinsics_alone_rebuild(bundle, backend):
+    detector = Detector(bundle, backend, RIG)
+    detector.detect(frame_of(RIG))
+    camera = RIG.cameras["CAM_1"]
+    k = camera.pixel_from_cam.copy()
+    k[0, 0] += 1e-6
+    changed = CameraModel(
+        width_px=camera.width_px,
+        height_px=camera.height_px,
+        pixel_from_cam=k,
+        ego_from_cam=camera.ego_from_cam,
+    )
+    detector.set_rig(SensorRig(cameras={**RIG.cameras, "CAM_1": changed}, radars=RIG.radars))
+    detector.detect(frame_of(RIG))
+    assert detector.geometry_builds == 2
+
+
+@pytest.mark.parametrize(("share", "builds"), [(0.9, 1), (1.1, 2)])
+@pytest.mark.parametrize("kind", ["shift", "turn"])
+def test_own_motion_rebuilds_beyond_the_tolerance(bundle, backend, kind, share, builds):
+    detector = Detector(bundle, backend, RIG)
+    if kind == "shift":
+        pose = rigid_transform(np.eye(3), (share * POSE_TOLERANCE_M, 0, 0))
+    else:
+        # About a camera's own optical centre, so that its place stays.
+        turn = rigid_transform(rotation(share * POSE_TOLERANCE_RAD, 0, 0), (0, 0, 0))
+        center = rigid_transform(np.eye(3), RIG.cameras["CAM_0"].ego_from_cam[:3, 3])
+        pose = center @ turn @ np.linalg.inv(center)
+    detector.detect(part(driven(np.eye(4)), {"CAM_0"}))
+    moved = part(driven(pose), {"CAM_0"}, reference_from_ego={STAMP_NS: pose})
+    detector.detect(moved)
+    assert detector.geometry_builds == builds
+
+
+def test_slow_creeping_cannot_sum_up_unseen(bundle, backend):
+    detector = Detector(bundle, backend, RIG)
+    for step in range(5):
+        detector.detect(driven(rigid_transform(np.eye(3), (0.6 * POSE_TOLERANCE_M * step, 0, 0))))
+    assert detector.geometry_builds == 3  # at 0, 1.2 and 2.4 tolerances
+
+
+def test_unknown_sensors_are_refused_by_name_and_the_detector_lives(bundle, backend):
+    detector = Detector(bundle, backend, RIG)
+    with pytest.raises(SensorError, match="CAM_3"):
+        detector.detect(frame_of(rig_of(cameras=4)))
+    assert len(detector.detect(frame_of(RIG))) == 4
+
+
+def test_thresholds_can_be_changed_between_frames(bundle, backend):
+    detector = Detector(bundle, backend, RIG)  # cars of scores 0.9, 0.8, 0.7, 0.6
+    assert len(detector.detect(frame_of(RIG))) == 4
+    detector.thresholds = Thresholds(score={"car": 0.75})
+    assert len(detector.detect(frame_of(RIG))) == 2
+    assert detector.thresholds.score == {"car": 0.75}
+    with pytest.raises(ConfigError, match="dragon"):
+        detector.thresholds = Thresholds(score={"dragon": 0.5})
+    assert len(detector.detect(frame_of(RIG))) == 2
+    with pytest.raises(ConfigError, match="dragon"):
+        Detector(bundle, backend, RIG, Thresholds(score={"dragon": 0.5}))
+
+
+def test_a_model_that_returns_nonsense_is_an_error_and_no_box(tmp_path):
+    bundle = make_bundle(tmp_path / "broken", scale=np.nan)
+    with pytest.raises(BackendError, match="not finite"):
+        Detector(bundle, open_backend(bundle), RIG).detect(frame_of(RIG))
+
+
+def test_the_rig_may_change_while_another_thread_detects(bundle, backend):
+    """Every answer belongs to one rig as a whole: the number of cameras tells which."""
+    rigs = [rig_of(cameras=n, radars=2) for n in (1, 3)]
+    frames = [part(frame_of(rigs[0]), {"CAM_0"})] * 20
+    recorder = Recorder(backend)
+    detector = Detector(bundle, recorder, rigs[0])
+    stop = threading.Event()
+
+    def swap():
+        while not stop.is_set():
+            for rig in rigs:
+                detector.set_rig(rig)
+
+    thread = threading.Thread(target=swap)
+    thread.start()
+    try:
+        for frame in frames:
+            detector.detect(frame)
+    finally:
+        stop.set()
+        thread.join()
+    for inputs in recorder.inputs:
+        count = len(inputs["images"])
+        assert count in (1, 3)
+        assert len(inputs["camera_params"]) == len(inputs["frustum_mask"]) == count
