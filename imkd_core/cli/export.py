@@ -65,6 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
     for role, file in bundle.files.items():
         path, size_mb = bundle.root / file.file, file.bytes / 1e6
         sys.stdout.write(f"{role:<5} {path}  {size_mb:.1f} MB  sha256 {file.sha256}\n")
-    for key, value in bundle.provenance.get("parity", {}).items():
-        sys.stdout.write(f"parity {key}: {value}\n")
+    for role, figures in bundle.producer.get("parity", {}).items():
+        worst = ", ".join(f"{name} {value:.2g}" for name, value in figures.items())
+        sys.stdout.write(f"torch against ONNX Runtime, {role}: {worst}\n")
     return 0

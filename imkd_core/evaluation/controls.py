@@ -79,8 +79,14 @@ def _shifted(cloud: RadarCloud, right_m: float) -> RadarCloud:
     return replace(cloud, points=points)
 
 
-def standard_controls(camera: str, radar_shift_m: float = 5.0) -> tuple[Control, ...]:
-    """Return the controls of the proof on real input; `camera` is the one that is taken away."""
+def standard_controls(camera: str, cameras: int, radar_shift_m: float = 5.0) -> tuple[Control, ...]:
+    """Return the controls of the proof on real input.
+
+    Args:
+        camera: the one that is taken away.
+        cameras: how many the rig has; every cyclic permutation of them is tried.
+        radar_shift_m: how far radar returns are shifted.
+    """
     return (
         Control(
             name="cameras_masked",
@@ -93,7 +99,7 @@ def standard_controls(camera: str, radar_shift_m: float = 5.0) -> tuple[Control,
                 description=f"each camera shows the picture of camera +{step}",
                 change=lambda frame, step=step: with_permuted_cameras(frame, step),
             )
-            for step in range(1, 6)
+            for step in range(1, cameras)
         ),
         Control(
             name="images_mirrored",
