@@ -186,6 +186,28 @@ def test_a_radar_return_is_drawn_at_its_projected_pixel():
     np.testing.assert_allclose(at, (44.5, 79.5 - 120 * 1.0 / 10.0), atol=0.6)
 
 
+def test_boxes_and_returns_are_brought_to_the_moment_of_each_exposure():
+    names = ("CAM_FRONT",)
+    image = CameraImage(
+        sensor="CAM_FRONT", stamp_ns=STAMP_NS - 40, pixels=np.zeros((90, 160, 3), dtype=np.uint8)
+    )
+    reference_from_ego = {STAMP_NS - 40: rigid_transform(np.eye(3), (-3.0, 1.0, 0.0))}
+    moved = frame(
+        names,
+        [(7.0, 2.0, 1.0)],
+        cameras={"CAM_FRONT": image},
+        reference_from_ego=reference_from_ego,
+    )
+    still = frame(names, [(10.0, 1.0, 1.0)])
+    pictures = [
+        camera_mosaic(seen, rig(names), boxes([center]), None, tile_width_px=160)[20:90]
+        for seen, center in ((moved, (9.0, 0.0, 1.0)), (still, (12.0, -1.0, 1.0)))
+    ]
+    lit = [picture.max(axis=2) > 20 for picture in pictures]  # ranges, and so colours, differ
+    assert lit[0].any()
+    assert (lit[0] != lit[1]).sum() < 5
+
+
 def test_radars_the_rig_does_not_know_are_left_out():
     unknown = SensorRig(cameras={}, radars={})
     assert radar_points(frame(radar_xyz=[(1.0, 0.0, 0.0)]), unknown).shape == (0, 3)
@@ -222,14 +244,15 @@ def test_the_bird_s_eye_view_has_the_grid_s_proportions_and_a_legend():
 
 
 def test_moving_boxes_get_an_arrow_of_one_second_and_unknown_velocities_none():
-    def height(velocity):
+    def rows(velocity):
         moving = boxes([(20.0, -10.0, 0.0)], velocity=velocity)
         picture = bev_picture(None, moving, None, GRID, height_px=800)[:800]
-        bright = np.argwhere(picture.min(axis=2) > 200)
-        return np.ptp(bright[:, 0])
+        bright = np.argwhere(picture.min(axis=2) > 200)[:, 0]
+        return bright.min(), bright.max()
 
-    assert height((15.0, 0.0)) == pytest.approx(height((0.0, 0.0)) + 150 - 20, abs=4)
-    assert height((np.nan, np.nan)) == height((0.0, 0.0))
+    top, bottom = rows((0.0, 0.0))
+    assert rows((15.0, 0.0)) == (pytest.approx((60 - 35) * 10, abs=2), bottom)
+    assert rows((np.nan, np.nan)) == (top, bottom)
 
 
 def test_radar_dots_lie_at_their_place():
@@ -262,13 +285,27 @@ def test_values_that_are_not_finite_are_grey():
     assert has_color(picture, drawing.MUTED)
 
 
-def test_the_heat_map_takes_outlines_and_a_range_of_its_own():
-    values = np.full(GRID.shape, 7.0)
-    picture = heat_map(values, GRID, low=5.0, high=9.0, boxes=boxes([(30.0, -5.0, 0.0)]), title="I")
-    plain = heat_map(values, GRID, low=5.0, high=9.0)
-    middle = drawing.color_ramp(0.5)
-    assert has_color(picture, middle)
-    assert (picture[30:] != plain[30:]).any()
+def test_the_heat_map_has_a_range_of_its_own():
+    picture = heat_map(np.full(GRID.shape, 6.0), GRID, low=5.0, high=9.0, height_px=800)
+    usual = np.median(picture[30:830], axis=(0, 1))
+    np.testing.assert_array_equal(usual, drawing.color_ramp(0.25))
+
+
+def test_the_heat_map_takes_a_title_and_outlines_without_arrows():
+    values = np.zeros(GRID.shape)
+    plain, still, moving, titled = (
+        heat_map(values, GRID, **more)
+        for more in (
+            {},
+            {"boxes": boxes([(30.0, -5.0, 0.0)])},
+            {"boxes": boxes([(30.0, -5.0, 0.0)], velocity=(20.0, 0.0))},
+            {"title": "I_cam"},
+        )
+    )
+    assert (still != plain).any()
+    np.testing.assert_array_equal(still, moving)
+    assert (titled[:30] != plain[:30]).any()
+    np.testing.assert_array_equal(titled[30:], plain[30:])
 
 
 def test_a_map_of_another_shape_is_refused():
