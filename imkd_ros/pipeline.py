@@ -294,7 +294,7 @@ class Pipeline:
         return frames
 
     def _frame(self, slot: Slot, motion: Mapping[int, Float64]) -> list[Frame]:
-        """Return the frame of the calibrated sensors of a slot; none if there is none."""
+        """Return the frame of the calibrated sensors of a slot; none while no camera is."""
         readings = {
             name: value for name, value in slot.readings.items() if name not in self.uncalibrated
         }
@@ -304,9 +304,9 @@ class Pipeline:
                 self.tally.drop(name, "uncalibrated", f"{name}: {self.uncalibrated[name]}")
                 missing[name] = "uncalibrated"
         self._missing = MappingProxyType(missing)
-        if not readings:
+        if not self.rig.cameras:
             text = "; ".join(f"{name}: {why}" for name, why in self.uncalibrated.items())
-            self.tally.drop(FRAMES, "uncalibrated", f"no sensor is calibrated yet; {text}")
+            self.tally.drop(FRAMES, "uncalibrated", f"no camera is calibrated yet; {text}")
             return []
         return [
             Frame(
