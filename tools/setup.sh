@@ -91,6 +91,8 @@ case $(version_of "$python") in
 esac
 
 # --- stamps: one a step, written only when the step is complete -------------------------------------
+# 'running' stands while pip works and outlives a run that was killed: what pip then left half
+# installed is not to be trusted.
 hash_of() { cat "$@" | sha256sum | cut -c1-64; }
 files_under() { find "$@" -type f -print | LC_ALL=C sort; }
 key_base() { { echo "$root"; version_of "$python"; } | hash_of -; }
@@ -105,7 +107,10 @@ key_project() {
 stamp() { echo "$venv/.setup-$1"; }
 is_done() { [ "$(cat "$(stamp "$1")" 2>/dev/null)" = "$2" ]; }
 begin() { rm -f "$(stamp "$1")"; }
-end() { printf '%s\n' "$2" >"$(stamp "$1").new" && mv -f "$(stamp "$1").new" "$(stamp "$1")"; }
+end() {
+  printf '%s\n' "$2" >"$(stamp "$1").new" && mv -f "$(stamp "$1").new" "$(stamp "$1")"
+  rm -f "$(stamp running)"
+}
 
 all_done() {
   is_done base "$(key_base)" && is_done packages "$(key_packages)" &&
@@ -130,6 +135,8 @@ if command -v flock >/dev/null 2>&1; then
     exit 0
   fi
 fi
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
 trap 'code=$?; [ $code = 0 ] || say "NOT complete (exit $code); mend the cause above, run tools/setup.sh again" >&2' EXIT
 
 # --- what the system has to bring -------------------------------------------------------------------
@@ -158,10 +165,21 @@ if [ ${#missing[@]} -gt 0 ]; then
 fi
 
 # --- 1. the environment itself ------------------------------------------------------------------------
-if [ $fresh = yes ] || { [ -e "$(stamp base)" ] && ! is_done base "$(key_base)"; }; then
-  say "1/4 removing the old .venv (--fresh, or it was made in another folder or by another Python)"
-  rm -rf "$venv"
+old=$root/build/old_venv  # set aside in one step: a .venv half deleted could pass for a whole one
+discard() {
+  [ -e "$venv" ] || return 0
+  say "1/4 removing the old .venv ($1)"
+  rm -rf "$old"
+  mv "$venv" "$old"
+}
+if [ $fresh = yes ]; then
+  discard "--fresh"
+elif [ -e "$(stamp running)" ]; then
+  discard "an earlier set-up was killed while it installed"
+elif ! is_done base "$(key_base)"; then
+  discard "made in another folder or by another Python, or not complete"
 fi
+rm -rf "$old" &
 if ! is_done base "$(key_base)"; then
   python=$(find_python)
   say "1/4 making .venv with Python $(version_of "$python")"
@@ -180,22 +198,25 @@ section() {
     index(wanted, " " name " ") { print }' "$lock"
 }
 
-pip() {
+install() {
   # The constraint holds torch's dependencies, and what pip needs to build a source package. A relative
   # path, for pip would split one with a space in it.
-  PIP_CONSTRAINT="$lock" "$vpython" -m pip --disable-pip-version-check "$@" \
+  PIP_CONSTRAINT="$lock" "$vpython" -m pip --disable-pip-version-check install -q "$@" \
     2> >(grep -v -e 'is ignored: it is neither' -e '^$' >&2)
 }
+# pip itself ended, with an error: it leaves nothing half done, so the next run may go on from here.
+give_up() { rm -f "$(stamp running)"; die "$@"; }
 
 if ! is_done packages "$(key_packages)"; then
   begin packages
+  touch "$(stamp running)"
   say "2/4 torch (the largest part: 0.2 GB as a CPU build)"
   # pip reads requirements from files only; process substitution leaves none behind.
-  pip install -q -r <(section torch)
+  install -r <(section torch) || give_up "pip could not install torch"
   say "2/4 $(section '!' torch optional | wc -l) more packages: ROS 2 Kilted, ONNX Runtime, OpenCV, test tools"
-  pip install -q --no-deps -r <(section '!' torch optional)
+  install --no-deps -r <(section '!' torch optional) || give_up "pip could not install the packages"
   say "2/4 optional packages"
-  pip install -q --no-deps -r <(section optional) ||
+  install --no-deps -r <(section optional) ||
     say "the optional packages cannot be installed here; the tests that need them will skip"
   end packages "$(key_packages)"
 fi
@@ -214,7 +235,7 @@ if ! is_done interfaces "$(key_interfaces)"; then
       PATH="$venv/bin:$PATH" AMENT_PREFIX_PATH="$venv" cmake --build "$build" --target install
   } >"$root/build/ros_wheels.log" 2>&1 || {
     tail -n 25 "$root/build/ros_wheels.log" >&2
-    die "the interface packages do not build; the whole log: build/ros_wheels.log"
+    give_up "the interface packages do not build; the whole log: build/ros_wheels.log"
   }
   rm -rf "$build"
   end interfaces "$(key_interfaces)"
@@ -225,8 +246,9 @@ fi
 # so that AMENT_PREFIX_PATH=.venv finds share/imkd_ros and lib/imkd_ros.
 if ! is_done project "$(key_project)"; then
   begin project
+  touch "$(stamp running)"
   say "4/4 installing this project into .venv (editable)"
-  pip install -q --no-deps --no-build-isolation -e .
+  install --no-deps --no-build-isolation -e . || give_up "pip could not install this project"
   share=$venv/share/imkd_ros
   index=$venv/share/ament_index/resource_index/packages
   mkdir -p "$share" "$index" "$venv/lib/imkd_ros"
@@ -238,7 +260,8 @@ if ! is_done project "$(key_project)"; then
     ln -sfn "$venv/bin/$name" "$venv/lib/imkd_ros/$name"
   done
   "$vpython" -c 'import rclpy, torch, cv2, onnxruntime, vision_msgs.msg, tf2_msgs.msg, imkd_core, imkd_ros' ||
-    die "the installed packages do not import; try tools/setup.sh --fresh"
+    give_up "the installed packages do not import; try tools/setup.sh --fresh"
   end project "$(key_project)"
 fi
+wait  # for the old .venv to be gone
 say "done in $((SECONDS - started)) s: $vpython"
