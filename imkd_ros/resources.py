@@ -19,7 +19,7 @@ def share_folder() -> Path:
         return _CHECKOUT
     try:
         return Path(get_package_share_directory("imkd_ros"))
-    except PackageNotFoundError:
+    except (PackageNotFoundError, OSError):  # OSError: AMENT_PREFIX_PATH is not set
         return _CHECKOUT
 
 
