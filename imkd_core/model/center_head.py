@@ -82,9 +82,10 @@ def decode(
     """
     heat = _peaks(heatmap_logits.float().sigmoid(), head.peak_window)
     scores, place = heat.flatten(1).topk(head.candidates, dim=1)
-    labels = torch.div(place, grid.cells, rounding_mode="trunc")
+    labels = place // grid.cells
     cell = place - labels * grid.cells
-    task = torch.tensor(head.task_of_class, device=place.device)[labels]
+    tasks = torch.tensor(head.task_of_class, device=place.device)
+    task = tasks.index_select(0, labels.flatten()).reshape(labels.shape)
     code = _take_codes(codes.float(), task, cell, grid.cells)
     return Candidates(scores, labels.int(), _boxes_of_codes(code, cell, grid))
 
@@ -93,7 +94,7 @@ def _peaks(heat: Tensor, window: int) -> Tensor:
     if window == 1:
         return heat
     highest = functional.max_pool2d(heat, window, stride=1, padding=window // 2)
-    return torch.where(heat == highest, heat, torch.zeros_like(heat))
+    return heat * (heat == highest).to(heat.dtype)
 
 
 def _take_codes(codes: Tensor, task: Tensor, cell: Tensor, cells: int) -> Tensor:
@@ -104,7 +105,7 @@ def _take_codes(codes: Tensor, task: Tensor, cell: Tensor, cells: int) -> Tensor
 
 
 def _boxes_of_codes(code: Tensor, cell: Tensor, grid: BevGrid) -> Tensor:
-    row = torch.div(cell, grid.columns, rounding_mode="trunc")
+    row = cell // grid.columns
     column = cell - row * grid.columns
     x = grid.x_min_m + (column.float() + 0.5) * grid.cell_m + code[..., 0]
     y = grid.y_min_m + (row.float() + 0.5) * grid.cell_m + code[..., 1]

@@ -4,7 +4,7 @@
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int32, UInt8
+from jaxtyping import Float, Int32, Num
 from torch import Tensor, nn
 
 from imkd_core.config import Config, HeadSpec, InputSpec, ModelConfig
@@ -62,8 +62,8 @@ class ImageNorm(nn.Module):
         self.register_buffer("scale", (1 / std)[:, None, None], persistent=False)
         self.register_buffer("shift", (-mean / std)[:, None, None], persistent=False)
 
-    def forward(self, images: UInt8[Tensor, "BN 3 H W"]) -> Float[Tensor, "BN 3 H W"]:
-        """Return the images in the network's float type."""
+    def forward(self, images: Num[Tensor, "BN 3 H W"]) -> Float[Tensor, "BN 3 H W"]:
+        """Return grey levels (uint8, or cast already) as normalised numbers."""
         return images.to(self.scale.dtype) * self.scale + self.shift
 
 
@@ -129,7 +129,7 @@ class Student(nn.Module):
 
     def forward(
         self,
-        images: UInt8[Tensor, "B N 3 H W"],
+        images: Num[Tensor, "B N 3 H W"],
         camera_mask: Float[Tensor, "B N"],
         camera_params: Float[Tensor, "B N 16"],
         frustum_mask: Float[Tensor, "B N D Hf Wf"],
@@ -161,7 +161,7 @@ class Student(nn.Module):
         )
 
     def _look(
-        self, images: UInt8[Tensor, "B N 3 H W"], camera_params: Float[Tensor, "B N 16"]
+        self, images: Num[Tensor, "B N 3 H W"], camera_params: Float[Tensor, "B N 16"]
     ) -> tuple[Float[Tensor, "B N D Hf Wf"], Float[Tensor, "B N C Hf Wf"]]:
         """Return depth logits and context of every camera, seen one by one."""
         batch, cameras = images.shape[:2]

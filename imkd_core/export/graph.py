@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The network as it is exported: one frame without a batch axis, norms folded, boxes decoded."""
+
+import copy
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from imkd_core.export.fold import fold_norms
+from imkd_core.model.center_head import decode
+from imkd_core.model.example import batched
+from imkd_core.model.student import Student
+
+
+class GraphOutput(NamedTuple):
+    """Outputs of the exported graph, by their names in it.
+
+    Attributes:
+        scores: [M] probabilities, descending.
+        labels: [M] int32.
+        boxes: [M, 10] as `model.center_head.Candidates`.
+        i_cam, i_rad: [Y, X] intensity gates.
+    """
+
+    scores: Tensor
+    labels: Tensor
+    boxes: Tensor
+    i_cam: Tensor
+    i_rad: Tensor
+
+
+class DeployedStudent(nn.Module):
+    """A student with decoding behind it, for one frame; float32 at its border.
+
+    Args:
+        student: in evaluation mode; it may be in half precision.
+    """
+
+    def __init__(self, student: Student) -> None:
+        super().__init__()
+        self.student = student
+
+    def forward(
+        self,
+        images: Tensor,
+        camera_mask: Tensor,
+        camera_params: Tensor,
+        frustum_mask: Tensor,
+        lut_index: Tensor,
+        lut_weight: Tensor,
+        radar_grid: Tensor,
+        radar_mask: Tensor,
+    ) -> GraphOutput:
+        """Return candidates and gates of one frame; arguments as `Student.forward`, un-batched."""
+        float_type = self.student.image_norm.scale.dtype
+        maps = self.student(
+            images=images.to(float_type)[None],  # TensorRT lets nothing but a cast read uint8
+            camera_mask=camera_mask[None].to(float_type),
+            camera_params=camera_params[None].to(float_type),
+            frustum_mask=frustum_mask[None].to(float_type),
+            lut_index=lut_index[None],
+            lut_weight=lut_weight[None].to(float_type),
+            radar_grid=radar_grid[None].to(float_type),
+            radar_mask=radar_mask[None].to(float_type),
+        )
+        found = decode(
+            maps.heatmap_logits, maps.codes, self.student.head_spec, self.student.inputs.bev
+        )
+        return GraphOutput(
+            scores=found.scores[0],
+            labels=found.labels[0],
+            boxes=found.boxes[0],
+            i_cam=maps.i_cam[0, 0].float(),
+            i_rad=maps.i_rad[0, 0].float(),
+        )
+
+
+def deploy(student: Student, frame: Mapping[str, Tensor], is_half: bool = False) -> DeployedStudent:
+    """Return a copy of a student ready for export; the student itself is left as it is.
+
+    Args:
+        student: trained, on any device.
+        frame: example inputs without batch axis; only their shapes matter.
+        is_half: convert the weights to float16.
+    """
+    copied = copy.deepcopy(student).cpu().eval()
+    fold_norms(copied, batched(dict(frame)))
+    if is_half:
+        copied.half()
+    return DeployedStudent(copied).eval()

@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A trained student to a bundle: ONNX files in float32 and float16, linted, compared, described."""
+
+import json
+import logging
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import onnx
+import torch
+from torch import Tensor
+
+from imkd_core.config import Config
+from imkd_core.errors import BundleError
+from imkd_core.export.graph import DeployedStudent, GraphOutput, deploy
+from imkd_core.export.onnx_lint import check_operators
+from imkd_core.export.parity import ParityFigures, check_parity, measure_parity
+from imkd_core.mapping import to_mapping
+from imkd_core.model.example import INPUT_NAMES, example_inputs
+from imkd_core.model.student import Student
+from imkd_core.runtime.backends import OnnxRuntimeBackend
+from imkd_core.runtime.bundle import Bundle, write_bundle
+
+OPSET = 20
+
+#: File of each role in a bundle.
+FILE_NAMES: Mapping[str, str] = {"fp32": "model.onnx", "fp16": "model_fp16.onnx"}
+
+#: Inputs whose first axis is the cameras; it stays open in the file.
+CAMERA_INPUTS = ("images", "camera_mask", "camera_params", "frustum_mask")
+
+#: Most cameras that the open axis admits.
+MAX_CAMERAS = 16
+
+
+def export_onnx(
+    student: Student,
+    config: Config,
+    directory: Path,
+    name: str,
+    provenance: Mapping[str, Any],
+    frames: Sequence[Mapping[str, Tensor]] = (),
+) -> Bundle:
+    """Write `model.onnx`, `model_fp16.onnx` and `bundle.json` into a folder and load them back.
+
+    Args:
+        student: trained; it is left as it is.
+        config: that it was built from.
+        directory: made where it is missing; files of the same names are replaced.
+        name: of the bundle.
+        provenance: training data, licence, steps.
+        frames: real inputs (no batch axis) for the comparison with ONNX Runtime; noise if empty.
+
+    Raises:
+        BundleError: the graph holds an operator that a target cannot run, or the float32 file
+            differs from the network by more than 1e-3 of score or 1 cm.
+        BackendError: the float16 file gives values that are not finite.
+    """
+    if (student.inputs, student.head_spec) != (config.inputs, config.head):
+        raise BundleError(f"the student was not built from configuration '{config.name}'")
+    directory.mkdir(parents=True, exist_ok=True)
+    trace_frame = example_inputs(config.inputs)
+    checked = frames or (trace_frame,)
+    reference = deploy(student, trace_frame)
+    parity = {}
+    for role, file_name in FILE_NAMES.items():
+        is_half = role == "fp16"
+        network = deploy(student, trace_frame, is_half=True) if is_half else reference
+        path = directory / file_name
+        write_graph(network, trace_frame, path, _metadata(config, name, role))
+        check_operators(path)
+        parity[role] = _compare(reference, path, config, checked, is_half)
+    return write_bundle(
+        directory,
+        name=name,
+        inputs=config.inputs,
+        head=config.head,
+        files=FILE_NAMES,
+        provenance=provenance,
+        producer={
+            "torch": torch.__version__,
+            "onnx": onnx.__version__,
+            "opset": OPSET,
+            "model": to_mapping(config.model),
+            "parity": parity,
+        },
+    )
+
+
+def write_graph(
+    network: DeployedStudent, frame: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str]
+) -> None:
+    """Trace a network and write it as one ONNX file; the number of cameras stays open.
+
+    Args:
+        network: folded, in evaluation mode, on the CPU.
+        frame: example inputs with two cameras or more.
+        path: of the file.
+        metadata: text by key, kept in the file.
+    """
+    cameras = torch.export.Dim("cameras", min=1, max=MAX_CAMERAS)
+    shapes = {key: {0: cameras} if key in CAMERA_INPUTS else {} for key in INPUT_NAMES}
+    with _quiet_exporter(), torch.no_grad():
+        program = torch.onnx.export(
+            network,
+            kwargs=dict(frame),
+            dynamo=True,
+            opset_version=OPSET,
+            external_data=False,
+            input_names=list(INPUT_NAMES),
+            output_names=list(GraphOutput._fields),
+            dynamic_shapes=shapes,
+            verbose=False,
+        )
+    if program is None:
+        raise BundleError(f"torch made no graph for {path}")
+    program.model.metadata_props.update(metadata)
+    program.save(path, external_data=False)
+
+
+def _compare(
+    reference: DeployedStudent,
+    path: Path,
+    config: Config,
+    frames: Sequence[Mapping[str, Tensor]],
+    is_half: bool,
+) -> dict[str, float]:
+    """Return the worst figures of all frames; float32 is held to the tolerance, float16 is told."""
+    backend = OnnxRuntimeBackend(path, inputs=config.inputs, head=config.head)
+    measure = measure_parity if is_half else check_parity
+    figures: list[ParityFigures] = [measure(reference, backend, frame) for frame in frames]
+    backend.close()
+    return {key: max(f.as_dict()[key] for f in figures) for key in figures[0].as_dict()}
+
+
+def _metadata(config: Config, name: str, role: str) -> dict[str, str]:
+    """Return what the file itself says of its inputs and outputs."""
+    return {
+        "imkd.name": name,
+        "imkd.role": role,
+        "imkd.class_names": json.dumps(config.head.class_names),
+        "imkd.inputs": json.dumps(to_mapping(config.inputs)),
+    }
+
+
+@contextmanager
+def _quiet_exporter() -> Iterator[None]:
+    """Keep torch's own deprecations, and its hints at packages we do not use, from the user."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", r".*LeafSpec.*is deprecated", FutureWarning)
+            warnings.filterwarnings("ignore", r".*The axis name: cameras will not be used")
+            yield
+    finally:
+        logger.setLevel(level)

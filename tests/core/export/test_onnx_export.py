@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: Apache-2.0
+import json
+from dataclasses import replace
+
+import onnx
+import pytest
+import torch
+from torch import nn
+
+from imkd_core.config import load_config
+from imkd_core.errors import BundleError
+from imkd_core.export.fold import fold_norms
+from imkd_core.export.graph import deploy
+from imkd_core.export.onnx_export import FILE_NAMES, export_onnx, write_graph
+from imkd_core.export.onnx_lint import check_operators
+from imkd_core.export.parity import check_parity, measure_parity
+from imkd_core.export.tensorrt_check import check_tensorrt, is_tensorrt_installed
+from imkd_core.model.example import batched, example_inputs
+from imkd_core.model.student import Student
+from imkd_core.runtime.backends import OnnxRuntimeBackend, open_backend
+from imkd_core.runtime.bundle import load_bundle
+from tests.core.model.small import CONFIG, GRID, HEAD, INPUTS, small_student
+
+
+def settled_student(peak_window=1):
+    """A student whose norms have seen data, so that folding them has something to fold."""
+    config = replace(CONFIG, head=replace(HEAD, peak_window=peak_window))
+    torch.manual_seed(0)
+    student = Student.from_config(config).train()
+    with torch.no_grad():
+        for seed in range(3):
+            student(**batched(example_inputs(INPUTS, 3, seed)))
+        for norm in (m for m in student.modules() if isinstance(m, nn.BatchNorm2d)):
+            norm.weight.uniform_(0.5, 1.5)
+            norm.bias.uniform_(-0.3, 0.3)
+    return config, student
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    config, student = settled_student()
+    folder = tmp_path_factory.mktemp("bundle")
+    frames = [example_inputs(INPUTS, 3, seed) for seed in (7, 8)]
+    bundle = export_onnx(student, config, folder, "small", {"data": "noise"}, frames)
+    return student, bundle
+
+
+def test_the_bundle_loads_with_both_precisions_and_its_facts(exported):
+    _, bundle = exported
+    again = load_bundle(bundle.root)
+    assert {role: file.file for role, file in again.files.items()} == FILE_NAMES
+    assert (again.inputs, again.name) == (CONFIG.inputs, "small")
+    assert again.provenance["data"] == "noise"
+    assert again.producer["opset"] == 20
+    assert again.producer["parity"]["fp32"]["score"] < 1e-3
+    assert again.producer["parity"]["fp32"]["center_m"] < 0.01
+    assert again.producer["parity"]["fp16"]["score"] < 0.05
+
+
+@pytest.mark.parametrize("cameras", range(1, 9))
+def test_one_file_serves_any_number_of_cameras(exported, cameras):
+    student, bundle = exported
+    frame = example_inputs(INPUTS, cameras, seed=cameras)
+    figures = check_parity(deploy(student, frame), open_backend(bundle), frame)
+    assert figures.score < 1e-4
+    assert figures.center_m < 1e-3
+    assert figures.candidates > HEAD.candidates // 2
+
+
+def test_a_head_that_keeps_local_maxima_alone_exports_as_well(tmp_path):
+    config, student = settled_student(peak_window=3)
+    frame = example_inputs(INPUTS, 2)
+    network, path = deploy(student, frame), tmp_path / "peaks.onnx"
+    write_graph(network, frame, path, {})
+    check_operators(path)
+    backend = OnnxRuntimeBackend(path, inputs=config.inputs, head=config.head)
+    assert check_parity(network, backend, frame).center_m < 1e-3
+    if is_tensorrt_installed():
+        assert check_tensorrt(path).plan_bytes > 0
+
+
+def test_a_masked_camera_is_masked_in_the_file_too(exported):
+    _, bundle = exported
+    frame = example_inputs(INPUTS, 3)
+    frame["camera_mask"][1] = 0
+    other = {name: value.clone() for name, value in frame.items()}
+    other["images"][1] = 0
+    backend = open_backend(bundle)
+    first, second = (
+        backend.run({k: v.numpy() for k, v in inputs.items()}) for inputs in (frame, other)
+    )
+    for name, value in first.items():
+        assert (value == second[name]).all(), name
+
+
+def test_half_precision_stays_close_and_keeps_float32_at_its_border(exported):
+    student, bundle = exported
+    path = bundle.path("fp16")
+    backend = OnnxRuntimeBackend(path, inputs=CONFIG.inputs, head=CONFIG.head)
+    frame = example_inputs(INPUTS, 4, seed=3)
+    figures = measure_parity(deploy(student, frame), backend, frame)
+    assert figures.score < 0.05
+    assert figures.gate < 0.01
+    weights = onnx.load(path).graph.initializer
+    large = [w for w in weights if len(w.dims) == 4]
+    assert large
+    assert {w.data_type for w in large} == {onnx.TensorProto.FLOAT16}
+
+
+def test_the_softmax_of_the_half_precision_file_is_float32(exported):
+    _, bundle = exported
+    model = onnx.shape_inference.infer_shapes(onnx.load(bundle.path("fp16")))
+    types = {value.name: value.type.tensor_type.elem_type for value in model.graph.value_info}
+    softmax = [node for node in model.graph.node if node.op_type == "Softmax"]
+    assert [types[node.output[0]] for node in softmax] == [onnx.TensorProto.FLOAT]
+
+
+def test_no_norm_is_left_in_the_file_and_the_file_names_its_classes(exported):
+    _, bundle = exported
+    model = onnx.load(bundle.path("fp32"))
+    assert "BatchNormalization" not in {node.op_type for node in model.graph.node}
+    properties = {item.key: item.value for item in model.metadata_props}
+    assert json.loads(properties["imkd.class_names"]) == list(HEAD.class_names)
+    assert json.loads(properties["imkd.inputs"])["bev"]["cell_m"] == GRID.cell_m
+    assert properties["imkd.role"] == "fp32"
+
+
+def test_folding_keeps_the_function_and_leaves_the_student_alone():
+    _, student = settled_student()
+    frame = example_inputs(INPUTS, 2, seed=5)
+    before = {key: value.clone() for key, value in student.state_dict().items()}
+    network = deploy(student, frame)
+    assert not any(isinstance(m, nn.BatchNorm2d) for m in network.modules())
+    assert student.training
+    with torch.no_grad():
+        folded = network.student(**batched(frame))
+        plain = student.eval()(**batched(frame))
+    for name, value in plain._asdict().items():
+        torch.testing.assert_close(getattr(folded, name), value, rtol=1e-3, atol=1e-3)
+    for key, value in student.state_dict().items():
+        assert torch.equal(value, before[key]), key
+
+
+def test_a_norm_that_follows_no_convolution_is_kept():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.relu, self.norm = nn.Conv2d(2, 3, 1), nn.ReLU(), nn.BatchNorm2d(3)
+
+        def forward(self, x):
+            return self.norm(self.relu(self.conv(x)))
+
+    network = Net().eval()
+    fold_norms(network, {"x": torch.zeros(1, 2, 4, 6)})
+    assert isinstance(network.norm, nn.BatchNorm2d)
+
+
+def test_a_student_of_another_configuration_is_refused(tmp_path):
+    other = replace(CONFIG, inputs=replace(INPUTS, lut_taps=8))
+    with pytest.raises(BundleError, match="not built from"):
+        export_onnx(small_student(), other, tmp_path, "x", {})
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["imkd_tiny"])
+def test_the_small_student_of_the_project_exports(project_root, tmp_path, name):
+    config = load_config(project_root / "config" / f"{name}.yaml")
+    torch.manual_seed(0)
+    bundle = export_onnx(Student.from_config(config), config, tmp_path, name, {})
+    parameters = sum(p.numel() for p in Student.from_config(config).parameters())
+    assert 4 * parameters < bundle.files["fp32"].bytes < 4 * parameters * 1.1
+    assert 2 * parameters < bundle.files["fp16"].bytes < 2 * parameters * 1.1
+
+
+@pytest.mark.skipif(not is_tensorrt_installed(), reason="tensorrt-rtx is not installed")
+@pytest.mark.parametrize("role", ["fp32", "fp16"])
+def test_tensorrt_parses_and_builds_both_files(exported, role):
+    _, bundle = exported
+    report = check_tensorrt(bundle.path(role))
+    assert report.plan_bytes > 100_000
+
+
+@pytest.mark.skipif(not is_tensorrt_installed(), reason="tensorrt-rtx is not installed")
+def test_tensorrt_refuses_a_scatter_with_reduction_in_its_own_words(tmp_path):
+    from onnx import TensorProto, helper
+
+    node = helper.make_node("ScatterND", ["data", "index", "update"], ["out"], reduction="add")
+    graph = helper.make_graph(
+        [node],
+        "g",
+        [
+            helper.make_tensor_value_info("data", TensorProto.FLOAT, [4]),
+            helper.make_tensor_value_info("index", TensorProto.INT64, [2, 1]),
+            helper.make_tensor_value_info("update", TensorProto.FLOAT, [2]),
+        ],
+        [helper.make_tensor_value_info("out", TensorProto.FLOAT, [4])],
+    )
+    path = tmp_path / "scatter.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)]), path)
+    with pytest.raises(BundleError, match=r"refuses .*scatter"):
+        check_tensorrt(path)
