@@ -45,12 +45,11 @@ class TrainingSample:
         return {**targets, "depth_bin": self.depth_bin}
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class _Decoded:
     frame: Frame
     rig: SensorRig
     truth: Detections
-    lidar_ego: NDArray[np.float32]
     depth_bin: NDArray[np.int64]
     visible: dict[str, NDArray[np.bool_]]
 
@@ -110,7 +109,6 @@ class DetectionDataset:
             frame=frame,
             rig=rig,
             truth=boxes,
-            lidar_ego=points_ego,
             depth_bin=depth_bins(points_ego, cameras, spec),
             visible=visible_in(boxes, frame, rig, spec),
         )

@@ -158,8 +158,8 @@ def velocity_global_mps(tables: Tables, annotation: Record) -> Float64:
     if 0 < last_us - first_us <= gaps * MAX_VELOCITY_GAP_US:
         moved_m = np.subtract(last["translation"], first["translation"])
         return np.asarray(moved_m / ((last_us - first_us) * 1e-6), dtype=np.float64)
-    vx, vy = tables.velocities.get(annotation["token"], (np.nan, np.nan))
-    return np.array([vx, vy, 0.0])
+    velocity = tables.velocities.get(annotation["token"])
+    return np.full(3, np.nan) if velocity is None else np.array([*velocity, 0.0])
 
 
 def _boxes(

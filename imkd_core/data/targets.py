@@ -136,7 +136,7 @@ def draw_gaussian(heatmap: NDArray[np.float32], row: int, column: int, radius: i
 
 
 def depth_bins(
-    points_ego: NDArray[np.float32],
+    points_ego: Float64,
     cameras: Sequence[tuple[Float64, Float64]],
     spec: InputSpec,
 ) -> NDArray[np.int64]:

@@ -7,6 +7,7 @@ show. Each control takes a frame and returns one in which the scene is gone, wro
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,7 +98,7 @@ def standard_controls(camera: str, cameras: int, radar_shift_m: float = 5.0) -> 
             Control(
                 name=f"cameras_permuted_{step}",
                 description=f"each camera shows the picture of camera +{step}",
-                change=lambda frame, step=step: with_permuted_cameras(frame, step),
+                change=partial(with_permuted_cameras, step=step),
             )
             for step in range(1, cameras)
         ),

@@ -132,7 +132,7 @@ def _one_step(
     if not torch.isfinite(loss):
         raise ImkdError(f"step {step}: the loss is not finite ({terms.as_floats()}); {_FIX}")
     optimizer.zero_grad(set_to_none=True)
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     norm = nn.utils.clip_grad_norm_(model.parameters(), config.train.clip_norm)
     optimizer.step()
     return StepReport(

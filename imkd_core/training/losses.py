@@ -32,7 +32,7 @@ class LossTerms:
         return sum(
             (getattr(train, f"weight_{item.name}") * getattr(self, item.name))
             for item in fields(self)
-        )  # type: ignore[return-value]
+        )
 
     def as_floats(self) -> dict[str, float]:
         """Return the terms as numbers, for logs."""
