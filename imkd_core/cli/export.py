@@ -31,36 +31,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Export; print the files and how well they agree."""
-    import torch
-
     from imkd_core.cli.common import open_nuscenes
-    from imkd_core.data.dataset import DetectionDataset
-    from imkd_core.export.onnx_export import export_onnx
-    from imkd_core.model.student import Student
-    from imkd_core.training.checkpoint import load_checkpoint
+    from imkd_core.export.export_checkpoint import export_checkpoint
 
-    checkpoint = load_checkpoint(arguments.checkpoint)
-    config = checkpoint.config
-    student = Student.from_config(config)
-    checkpoint.restore(student)
-    frames = []
+    records = ()
     if arguments.data is not None:
-        reader = open_nuscenes(arguments.data, arguments.version)
-        dataset = DetectionDataset(reader.samples()[:COMPARED_FRAMES], config)
-        samples = [dataset.sample(index, None).inputs for index in range(len(dataset))]
-        frames = [{k: torch.from_numpy(v) for k, v in inputs.items()} for inputs in samples]
-    bundle = export_onnx(
-        student,
-        config,
+        records = open_nuscenes(arguments.data, arguments.version).samples()[:COMPARED_FRAMES]
+    bundle = export_checkpoint(
+        arguments.checkpoint,
         arguments.output,
-        arguments.name or config.name,
+        arguments.name,
         provenance={
             "trained_on": arguments.trained_on or "not stated",
             "licence": arguments.licence or "not stated",
-            "steps": checkpoint.step,
-            "seed": config.train.seed,
         },
-        frames=frames,
+        records=records,
     )
     for role, file in bundle.files.items():
         path, size_mb = bundle.root / file.file, file.bytes / 1e6

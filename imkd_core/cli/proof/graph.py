@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fit the student to one frame, export it, and let the real ROS 2 graph answer a bag of it."""
+
+import os
+from pathlib import Path
+
+from imkd_core.cli.common import progress_bar
+from imkd_core.config import Config
+from imkd_core.data.bag_writer import BagWriter
+from imkd_core.data.dataset import DetectionDataset
+from imkd_core.data.nuscenes import SampleRecord
+from imkd_core.data.nuscenes_to_bag import SceneOptions, provenance, write_scene
+from imkd_core.errors import ImkdError
+from imkd_core.runtime.bundle import Bundle
+
+
+def fit_and_export(config: Config, record: SampleRecord, output: Path, licence: str) -> Bundle:
+    """Fit to one sample, or continue an interrupted fit, and export the bundle.
+
+    Raises:
+        ConfigError: `output` holds a fit of another configuration.
+        BundleError: the export does not pass its checks.
+    """
+    from imkd_core.export.export_checkpoint import export_checkpoint
+    from imkd_core.training.engine import StepReport
+    from imkd_core.training.train import train
+
+    with progress_bar() as bar:
+        task = bar.add_task("fit", total=config.train.steps, note="")
+
+        def on_step(report: StepReport) -> None:
+            bar.update(task, completed=report.step, note=f"loss {report.loss:.3f}")
+
+        dataset = DetectionDataset((record,), config)
+        run = train(config, dataset, output / "run", resume=True, on_step=on_step)
+    facts = {"trained_on": f"nuScenes key frame {record.token}, alone", "licence": licence}
+    return export_checkpoint(run, output / "bundle", None, facts, (record,))
+
+
+def play(
+    bundle: Bundle, record: SampleRecord, output: Path, frames: int, period_s: float, rate: float
+) -> tuple[Path, Path]:
+    """Write the bag and play it through player, detector node and recorder.
+
+    Returns:
+        The bag, and the recording of the node's outputs.
+
+    Raises:
+        ImkdError: the graph failed; the message holds the ends of the logs.
+    """
+    from imkd_ros.graph_options import GraphOptions
+    from imkd_ros.supervisor import run_graph
+
+    bag, recording = output / "bag", output / "recording"
+    options = SceneOptions(repeat=frames, period_s=period_s)
+    with BagWriter(bag, overwrite=True, custom_data=provenance(record.scene)) as writer:
+        write_scene(record.source, record.scene, writer, options)
+    result = run_graph(
+        GraphOptions(
+            bag=bag,
+            recording=recording,
+            bundle=bundle.root,
+            overrides={"model.threads": os.cpu_count() or 1},
+            rate=rate,
+            overwrite=True,
+            log_folder=output / "logs",
+        )
+    )
+    if not result.is_ok:
+        tails = "\n".join(f"--- {name}\n{tail}" for name, tail in result.log_tails.items())
+        raise ImkdError(f"{result.failure}\n{tails}\nall logs: {result.log_folder}")
+    return bag, recording
