@@ -116,6 +116,7 @@ class SlotSynchronizer:
         self._pushed += 1
         self._advance_clock(now_ns)
         slots = self._finished()
+        self._end_pause()
         channel = self._channels.get(sensor)
         reason = DROP_UNKNOWN if channel is None else self._refusal(channel, stamp_ns)
         if channel is None or reason is not None:
@@ -150,6 +151,12 @@ class SlotSynchronizer:
             for channel in self._channels.values():
                 channel.last_arrival_ns = now_ns
         self._now_ns = max(now_ns, self._now_ns)
+
+    def _end_pause(self) -> None:
+        """Wait for all sensors again after a time in which none came, as at the start."""
+        if not any(map(self._is_alive, self._channels.values())):
+            for channel in self._channels.values():
+                channel.last_arrival_ns = self._now_ns
 
     def _jump(self) -> None:
         self._jumps += 1

@@ -121,15 +121,15 @@ class TransformTree:
         known = self._parents.get(child)
         if known == parent:
             return
-        if known is not None:
-            raise CalibrationError(
-                f"frame '{child}' has two parents, '{known}' and '{parent}'; stop one of the "
-                "two publishers"
-            )
         if child in self._chain(parent):
             raise CalibrationError(
                 f"transform {parent} <- {child} would close a cycle: '{parent}' already hangs on "
                 f"'{child}'; stop one of the two publishers"
+            )
+        if known is not None:
+            raise CalibrationError(
+                f"frame '{child}' has two parents, '{known}' and '{parent}'; stop one of the "
+                "two publishers"
             )
         if len(self._parents) >= self._max_frames:
             raise CalibrationError(
