@@ -21,13 +21,13 @@ from typing import Any
 import numpy as np
 
 from imkd_core.data.bag_writer import BagWriter
+from imkd_core.data.box_messages import make_box_array, make_objects_table
 from imkd_core.data.ego_messages import EgoTrack
 from imkd_core.data.messages import make, make_header, make_point_cloud, make_transform
 from imkd_core.data.nuscenes import LIDAR, NuScenes, SampleRecord
 from imkd_core.data.nuscenes_reading import Reading
 from imkd_core.data.nuscenes_truth import Truth
 from imkd_core.data.point_clouds import RADAR_RECORD, RadarFilter, read_radar_pcd
-from imkd_core.data.truth_messages import make_truth_boxes, make_truth_table
 from imkd_core.errors import ConfigError, DataError
 from imkd_core.geometry import invert_transform
 from imkd_core.types import CameraModel
@@ -188,21 +188,29 @@ def _sensor_entries(reading: Reading) -> Iterator[_Entry]:
 def _truth_entries(sample: SampleRecord) -> Iterator[_Entry]:
     truth = sample.truth()
     for topic, type_name, make_message in (
-        ("/ground_truth/boxes", "vision_msgs/msg/Detection3DArray", make_truth_boxes),
-        ("/ground_truth/objects", "sensor_msgs/msg/PointCloud2", make_truth_table),
+        ("/ground_truth/boxes", "vision_msgs/msg/Detection3DArray", _make_truth_boxes),
+        ("/ground_truth/objects", "sensor_msgs/msg/PointCloud2", _make_truth_table),
     ):
         yield _Entry(
             topic=topic,
             type_name=type_name,
             log_ns=sample.stamp_ns,
-            make=partial(_make_truth, make_message, truth, sample.stamp_ns),
+            make=partial(make_message, truth, sample.stamp_ns),
         )
 
 
-def _make_truth(
-    make_message: Callable[[Truth, int, str], Any], truth: Truth, stamp_ns: int, shift_ns: int
-) -> Any:
-    return make_message(truth, stamp_ns + shift_ns, "base_link")
+def _make_truth_boxes(truth: Truth, stamp_ns: int, shift_ns: int) -> Any:
+    """Return the true boxes; ids are annotation tokens."""
+    stamp_ns += shift_ns
+    ids = truth.annotation_tokens
+    return make_box_array(truth.detections, "base_link", stamp_ns=stamp_ns, ids=ids)
+
+
+def _make_truth_table(truth: Truth, stamp_ns: int, shift_ns: int) -> Any:
+    """Return the true objects as the node's table, and how many LiDAR points each has."""
+    stamp_ns += shift_ns
+    extra = {"num_lidar_points": truth.num_lidar_points.astype(np.uint32)}
+    return make_objects_table(truth.detections, "base_link", stamp_ns=stamp_ns, extra=extra)
 
 
 def _make_image(reading: Reading, shift_ns: int) -> Any:

@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Offline replay: a bag through the node's own pipeline and detector, without DDS and ROS.
+
+    settings = read_settings(None, {"model.bundle": "models/imkd_tiny"})
+    with Replay(settings) as replay:
+        for frame, detections in replay.run(Path("drive")):
+            ...
+
+The time of arrival of a message is the bag's log time, so the same bag gives the same frames every
+time, as fast as the machine goes. No frame is skipped: the node skips one when a newer one comes
+before it is answered.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from imkd_core.data.bag_writer import BagWriter
+from imkd_core.data.box_messages import make_box_array, make_objects_table
+from imkd_core.data.recording import Bag, BagMessage, open_bag
+from imkd_core.errors import DataError
+from imkd_core.runtime.backends import open_backend
+from imkd_core.runtime.bundle import load_bundle
+from imkd_core.runtime.detector import Detector
+from imkd_core.types import Detections, Frame, SensorRig
+from imkd_ros.assembly import backend_settings, capped, pipeline_settings, thresholds
+from imkd_ros.convert_out import COVARIANCE_DIAGONAL, from_objects_cloud
+from imkd_ros.parameters import NodeSettings
+from imkd_ros.pipeline import Pipeline
+from imkd_ros.resources import bundle_folder, sensors_file
+from imkd_ros.sensors import load_sensor_set
+
+#: Topics of the answers in a bag, by their names on the node with its default name.
+DETECTIONS_TOPIC = "/imkd_detector/output/detections"
+OBJECTS_TOPIC = "/imkd_detector/output/objects"
+
+
+class Replay:
+    """A detector that answers bags; a context manager that gives the model back.
+
+    Args:
+        settings: the node's parameters; `parameter_file.read_settings` reads them from a file.
+
+    Attributes:
+        class_names: of the model, in label order.
+        unreadable: topic -> messages of the last bag that could not be decoded.
+
+    Raises:
+        ImkdError: the sensor file, the bundle or the backend is refused, as by the node.
+    """
+
+    def __init__(self, settings: NodeSettings) -> None:
+        self._settings = settings
+        self._sensors = load_sensor_set(sensors_file(settings.text("sensors_file")))
+        self._bundle = load_bundle(bundle_folder(settings.text("model.bundle")))
+        self._limits = thresholds(settings, self._bundle)
+        self._backend = open_backend(self._bundle, backend_settings(settings))
+        self._pipeline = self._new_pipeline()
+        self.class_names = self._bundle.head.class_names
+        self.unreadable: Counter[str] = Counter()
+
+    @property
+    def rig(self) -> SensorRig:
+        """Calibration in force for the frame just yielded."""
+        return self._pipeline.rig
+
+    @property
+    def counters(self) -> Mapping[str, Mapping[str, int]]:
+        """Sensor (or "frames") -> reason -> what was dropped of the last bag."""
+        return self._pipeline.counters
+
+    def run(self, path: Path) -> Iterator[tuple[Frame, Detections]]:
+        """Yield each frame of a bag with its answer, in the order of time.
+
+        Raises:
+            DataError: the bag is missing, damaged, or has no topic of the sensor file.
+            BackendError: the model cannot take a frame.
+        """
+        self._pipeline = self._new_pipeline()
+        self.unreadable.clear()
+        detector = Detector(self._bundle, self._backend, self._pipeline.rig, self._limits)
+        with open_bag(path) as bag:
+            for frame in self._frames(bag):
+                detector.set_rig(self._pipeline.rig)
+                detections = detector.detect(frame)
+                yield frame, capped(detections, self._settings.count("post.max_boxes"))
+
+    def close(self) -> None:
+        """Give the model back."""
+        self._backend.close()
+
+    def __enter__(self) -> "Replay":
+        """Return self."""
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Give the model back."""
+        self.close()
+
+    def _new_pipeline(self) -> Pipeline:
+        settings = pipeline_settings(self._settings, self._sensors, self._bundle.inputs)
+        return Pipeline(self._sensors, settings)
+
+    def _frames(self, bag: Bag) -> Iterator[Frame]:
+        for message in bag.messages(self._topics(bag)):
+            yield from self._due_frames(message.stamp_ns)
+            decoded = self._decode(bag, message)
+            if decoded is not None:
+                yield from self._pipeline.on_message(message.topic, decoded, message.stamp_ns)
+        yield from self._pipeline.flush()
+
+    def _due_frames(self, now_ns: int) -> Iterator[Frame]:
+        """Yield the frames whose deadline passes before `now_ns`, each at its deadline."""
+        last_ns = -1
+        due_ns = self._pipeline.next_deadline_ns
+        while due_ns is not None and last_ns < due_ns < now_ns:
+            yield from self._pipeline.poll(due_ns)
+            last_ns, due_ns = due_ns, self._pipeline.next_deadline_ns
+
+    def _topics(self, bag: Bag) -> list[str]:
+        sensors = set(self._pipeline.topics) - {"/tf", "/tf_static"}
+        if not sensors & set(bag.topics):
+            raise DataError(
+                f"the bag {bag.path} has none of the topics of the sensor file; it has "
+                f"{', '.join(sorted(bag.topics)) or 'none'}. Name its topics in a sensor file of "
+                "your own (parameter sensors_file)"
+            )
+        return [topic for topic in self._pipeline.topics if topic in bag.topics]
+
+    def _decode(self, bag: Bag, message: BagMessage) -> Any:
+        """Return a message; None where it is broken, as DDS would not deliver it either."""
+        try:
+            return bag.decode(message)
+        except DataError:
+            self.unreadable[message.topic] += 1
+            return None
+
+
+def as_mapping(detections: Detections) -> dict[str, Any]:
+    """Return one frame's answer as plain values; velocities that are unknown are None."""
+    boxes = [
+        {
+            "class": name,
+            "score": round(float(detections.scores[i]), 6),
+            "center_m": [float(value) for value in detections.center_m[i]],
+            "size_m": [float(value) for value in detections.size_m[i]],
+            "yaw_rad": float(detections.yaw_rad[i]),
+            "velocity_mps": [
+                float(value) if value == value else None
+                for value in detections.velocity_mps[i]
+            ],
+        }
+        for i, name in enumerate(detections.names)
+    ]
+    stages = {name: round(value, 3) for name, value in detections.stage_ms.items()}
+    return {"stamp_ns": detections.stamp_ns, "boxes": boxes, "stage_ms": stages}
+
+
+def write_jsonl(answers: Iterable[Detections], path: Path) -> int:
+    """Write one line of JSON a frame; return the number of frames.
+
+    Raises:
+        DataError: the file cannot be written.
+    """
+    count = 0
+    try:
+        with path.open("w", encoding="utf-8") as file:
+            for detections in answers:
+                file.write(json.dumps(as_mapping(detections)) + "\n")
+                count += 1
+    except OSError as error:
+        raise DataError(f"cannot write {path}: {error.strerror}; name another file") from error
+    return count
+
+
+def write_bag(
+    answers: Iterable[Detections],
+    path: Path,
+    *,
+    frame_id: str = "base_link",
+    overwrite: bool = False,
+) -> int:
+    """Write answers as the recorder would have: boxes and objects; return the number of frames.
+
+    Raises:
+        DataError: the bag cannot be written.
+    """
+    count = 0
+    with BagWriter(path, overwrite=overwrite) as bag:
+        for detections in answers:
+            boxes = make_box_array(detections, frame_id, variances=COVARIANCE_DIAGONAL)
+            table = make_objects_table(detections, frame_id)
+            stamp_ns = detections.stamp_ns
+            bag.write(DETECTIONS_TOPIC, "vision_msgs/msg/Detection3DArray", stamp_ns, boxes)
+            bag.write(OBJECTS_TOPIC, "sensor_msgs/msg/PointCloud2", stamp_ns, table)
+            count += 1
+    return count
+
+
+def read_answers(
+    path: Path, class_names: tuple[str, ...], topic: str = OBJECTS_TOPIC
+) -> list[Detections]:
+    """Return the answers in a recording, from its objects table, in the order of their stamps.
+
+    Raises:
+        DataError: the bag is missing or damaged, or has no such topic.
+        SensorError: a table is malformed, or names a class that `class_names` has not.
+    """
+    with open_bag(path) as bag:
+        answers = [from_objects_cloud(bag.decode(m), class_names) for m in bag.messages([topic])]
+    return sorted(answers, key=lambda detections: detections.stamp_ns)
