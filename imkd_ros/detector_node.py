@@ -38,10 +38,10 @@ class DetectorNode(LifecycleNode):
             NODE_NAME, automatically_declare_parameters_from_overrides=True, **arguments
         )
         self._session: Session | None = None
-        self._parameters = ParameterStore(
+        self._store = ParameterStore(
             self, lambda: self._session is not None, self._on_parameters
         )
-        self._reset = self.create_service(Trigger, "~/reset", self._on_reset)
+        self._reset_service = self.create_service(Trigger, "~/reset", self._on_reset)
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Check everything, load the model, listen to calibration."""
@@ -75,7 +75,7 @@ class DetectorNode(LifecycleNode):
             session.close()
 
     def _configure(self) -> None:
-        settings = self._parameters.checked()
+        settings = self._store.checked()
         if settings.flag("memory.keep_heap"):
             keep_heap()
         self._session = Session(self, settings)

@@ -141,7 +141,7 @@ class Bench:
         try:
             while not self._stopping:
                 self._executor.spin_once(timeout_sec=0.05)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - raised again by close
             self.failure = error
 
     def close(self):
