@@ -130,10 +130,12 @@ class Channel:
     Args:
         name: of the sensor.
         capacity: entries kept.
+        max_interval_ns: a longer time between two readings is an outage, not a period.
     """
 
     __slots__ = (
         "_intervals_ns",
+        "_max_interval_ns",
         "capacity",
         "entries",
         "in_last_slot",
@@ -144,7 +146,7 @@ class Channel:
         "period_ns",
     )
 
-    def __init__(self, name: str, capacity: int) -> None:
+    def __init__(self, name: str, capacity: int, max_interval_ns: int) -> None:
         self.name = name
         self.capacity = capacity
         self.entries: deque[Entry] = deque()
@@ -154,6 +156,7 @@ class Channel:
         self.in_last_slot = True
         self.last_drop: str | None = None
         self._intervals_ns: deque[int] = deque(maxlen=9)
+        self._max_interval_ns = max_interval_ns
 
     @property
     def has_next(self) -> bool:
@@ -169,7 +172,7 @@ class Channel:
 
     def note_arrival(self, stamp_ns: int, now_ns: int) -> None:
         """Learn from a reading that is in order."""
-        if self.newest_ns:
+        if self.newest_ns and stamp_ns - self.newest_ns <= self._max_interval_ns:
             self._intervals_ns.append(stamp_ns - self.newest_ns)
             self.period_ns = sorted(self._intervals_ns)[len(self._intervals_ns) // 2]
         self.newest_ns = stamp_ns

@@ -138,9 +138,10 @@ class SlotSynchronizer:
         self._start_ns: int | None = None
         self._now_ns = 0
         self._last_reference_ns = 0
-        self._cameras = [Channel(name, settings.queue) for name in settings.cameras]
-        held = settings.radar_sweeps + settings.queue
-        self._radars = [Channel(name, held) for name in settings.radars]
+        held, limit_ns = settings.queue, settings.dead_after_ns
+        self._cameras = [Channel(name, held, limit_ns) for name in settings.cameras]
+        held += settings.radar_sweeps
+        self._radars = [Channel(name, held, limit_ns) for name in settings.radars]
         self._channels = {c.name: c for c in (*self._cameras, *self._radars)}
 
     def _advance_clock(self, now_ns: int) -> None:
@@ -279,7 +280,9 @@ class SlotSynchronizer:
         reference_ns = max(entry.stamp_ns for _, entry in group)
         since_ns = reference_ns - self._last_reference_ns
         if since_ns <= 0 or since_ns < self._settings.min_period_ns:
-            self._refuse_group(group, DROP_LATE if since_ns <= 0 else DROP_RATE)
+            of_radars = group[0][0] in self._radars  # scans from before the last image
+            too_old = DROP_SUPERSEDED if of_radars else DROP_LATE
+            self._refuse_group(group, too_old if since_ns <= 0 else DROP_RATE)
             return None
         readings: dict[str, Any] = {}
         stamps_ns: dict[str, int] = {}

@@ -17,6 +17,7 @@ from imkd_core.runtime.slots import (
     DROP_RESET,
     DROP_STALE,
     DROP_STAMP,
+    DROP_SUPERSEDED,
     DROP_UNKNOWN,
     MISSING_LATE,
     MISSING_LOST,
@@ -365,7 +366,7 @@ def test_a_bag_that_loops_resets_with_its_first_message() -> None:
     push_all(sync, 5100, "left")
     push_all(sync, 0, "left", late_ms=5200)
     assert (sync.jumps, sync.pending) == (1, 1)
-    assert sync.counters == {DROP_RESET: 1}
+    assert sync.counters == {DROP_RESET: 1, DROP_SUPERSEDED: 1}
     (slot,) = push_all(sync, 0, "right", "radar", late_ms=5200)
     assert slot.stamp_ns == START_NS
 
