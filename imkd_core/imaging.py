@@ -208,11 +208,10 @@ def to_network_image(image: CameraImage, camera: CameraModel, spec: InputSpec) -
         scaled = np.asarray(cv2.resize(image.pixels, size, interpolation=method), dtype=np.uint8)
     if camera.is_distorted:
         maps = _undistortion(
-            tuple(camera.pixel_from_cam.ravel().tolist()),
-            (camera.width_px, camera.height_px),
-            (camera.distortion_model, camera.distortion),
+            tuple(window.pixel_from_cam.ravel().tolist()),
+            (window.left_px, window.top_px),
             (spec.image_width_px, spec.image_height_px),
-            (window.left_px, window.top_px, *size),
+            (camera.distortion_model, camera.distortion),
         )
         cropped = cv2.remap(scaled, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
     else:
@@ -236,20 +235,22 @@ def _check_size(sensor: str, width_px: int, height_px: int, camera: CameraModel)
 
 @lru_cache(maxsize=64)
 def _undistortion(
-    pixel_from_cam: tuple[float, ...],
-    image_size: tuple[int, int],
+    input_from_cam: tuple[float, ...],
+    corner_px: tuple[int, int],
+    size_px: tuple[int, int],
     distortion: tuple[str, tuple[float, ...]],
-    input_size: tuple[int, int],
-    window: tuple[int, int, int, int],
 ) -> tuple[NDArray[np.int16], NDArray[np.uint16]]:
-    """Return OpenCV's fixed-point maps from network pixels to pixels of the scaled image."""
-    left_px, top_px, width, height = window
-    scale_u, scale_v = width / image_size[0], height / image_size[1]
-    offset = (0.5 * scale_u - 0.5, 0.5 * scale_v - 0.5)
-    scaling = np.array([[scale_u, 0, offset[0]], [0, scale_v, offset[1]], [0, 0, 1.0]])
-    scaled_from_cam = scaling @ np.reshape(pixel_from_cam, (3, 3))
-    input_from_cam = scaled_from_cam.copy()
-    input_from_cam[:2, 2] -= (left_px, top_px)
+    """Return OpenCV's fixed-point maps from network pixels to pixels of the scaled image.
+
+    Args:
+        input_from_cam: (3, 3) by rows, intrinsic matrix of the network image.
+        corner_px: (column, row) of the network image in the scaled image.
+        size_px: (width, height) of the network image.
+        distortion: model and coefficients.
+    """
+    pinhole = np.reshape(input_from_cam, (3, 3))
+    scaled_from_cam = pinhole.copy()
+    scaled_from_cam[:2, 2] += corner_px
     model, coefficients = distortion
     build = (
         cv2.fisheye.initUndistortRectifyMap
@@ -260,8 +261,8 @@ def _undistortion(
         scaled_from_cam,
         np.array(coefficients, dtype=np.float64),
         np.eye(3),
-        input_from_cam,
-        input_size,
+        pinhole,
+        size_px,
         cv2.CV_16SC2,
     )
     return np.asarray(maps[0], dtype=np.int16), np.asarray(maps[1], dtype=np.uint16)

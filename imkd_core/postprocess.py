@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from imkd_core.config import HeadSpec
 from imkd_core.errors import BackendError, ConfigError
+from imkd_core.geometry import Float64
 from imkd_core.types import Detections
 
 #: Columns of the output `boxes`: metres and metres a second in the ego frame of the reference
@@ -161,23 +162,41 @@ def circle_nms(
     Returns:
         Indices of the kept boxes, best first.
     """
-    center = np.asarray(center_xy, dtype=np.float32).reshape(-1, 2)
-    label = np.asarray(labels)
     order = np.argsort(-np.asarray(scores), kind="stable")
-    is_kept = np.zeros(len(order), dtype=np.bool_)
-    for value in np.unique(label):
-        members = order[label[order] == value]
-        is_kept[members] = _greedy(center[members], radius_m[int(value)])
-    return order[is_kept[order]]
+    center = np.asarray(center_xy, dtype=np.float64).reshape(-1, 2)[order]
+    label = np.asarray(labels, dtype=np.int64)[order]
+    better, worse = _close_pairs(center, label, np.asarray(radius_m, dtype=np.float64)[label])
+    is_kept = np.ones(len(order), dtype=np.bool_)
+    rivals, starts = np.unique(better, return_index=True)
+    ends = np.append(starts, len(better))[1:]
+    for rival, start, end in zip(rivals.tolist(), starts.tolist(), ends.tolist(), strict=True):
+        if is_kept[rival]:
+            is_kept[worse[start:end]] = False
+    return order[is_kept]
 
 
-def _greedy(center: NDArray[np.float32], radius_m: float) -> NDArray[np.bool_]:
-    """Return which of (N, 2) centres, best first, are kept."""
-    gap_x = center[:, None, 0] - center[None, :, 0]
-    gap_y = center[:, None, 1] - center[None, :, 1]
-    is_close = gap_x * gap_x + gap_y * gap_y < np.float32(radius_m) ** 2
-    is_kept = np.ones(len(center), dtype=np.bool_)
-    for best in np.flatnonzero(is_close.sum(axis=1) > 1):  # itself and some other
-        if is_kept[best]:
-            is_kept[best + 1 :] &= ~is_close[best, best + 1 :]
-    return is_kept
+def _close_pairs(
+    center: Float64, label: NDArray[np.int64], radius_m: Float64
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the pairs (better, worse), sorted, of one class that are closer than its radius.
+
+    Boxes are sorted along x, each class in a stretch of its own, so that only pairs within a
+    radius along x are looked at: a matrix of all pairs is ten times slower.
+    """
+    if len(center) == 0:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    stretch_m = np.ptp(center[:, 0]) + radius_m.max() + 1.0
+    along = center[:, 0] + label * stretch_m
+    by_x = np.argsort(along, kind="stable")
+    along = along[by_x]
+    reach = np.searchsorted(along, along + radius_m[by_x] + 1e-6, side="right")
+    count = reach - np.arange(len(along)) - 1
+    left = np.repeat(np.arange(len(along)), count)
+    first_pair = np.repeat(np.cumsum(count) - count, count)
+    right = left + 1 + np.arange(len(left)) - first_pair
+    i, j = by_x[left], by_x[right]
+    gap = center[i] - center[j]
+    is_close = gap[:, 0] ** 2 + gap[:, 1] ** 2 < radius_m[i] ** 2
+    better, worse = np.minimum(i, j)[is_close], np.maximum(i, j)[is_close]
+    by_rank = np.argsort(better, kind="stable")
+    return better[by_rank], worse[by_rank]

@@ -156,6 +156,21 @@ def test_own_motion_rebuilds_beyond_the_tolerance(bundle, backend, kind, share, 
     assert detector.geometry_builds == builds
 
 
+def test_on_the_move_a_lost_camera_rebuilds_nothing_and_a_found_one_does(bundle, backend):
+    pose = rigid_transform(np.eye(3), (0.5, 0.0, 0.0))
+    motion = {"reference_from_ego": {STAMP_NS: pose}}
+    builds = []
+    detector = Detector(bundle, backend, RIG)
+    for names in ({*RIG.cameras}, {"CAM_0"}, {*RIG.cameras}):
+        detector.detect(part(driven(pose), names, **motion))
+        builds.append(detector.geometry_builds)
+    assert builds == [1, 1, 1]
+    detector = Detector(bundle, backend, RIG)
+    for names in ({"CAM_0"}, {"CAM_0", "CAM_1"}):
+        detector.detect(part(driven(pose), names, **motion))
+    assert detector.geometry_builds == 2
+
+
 def test_slow_creeping_cannot_sum_up_unseen(bundle, backend):
     detector = Detector(bundle, backend, RIG)
     for step in range(5):
