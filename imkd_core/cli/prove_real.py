@@ -78,11 +78,11 @@ def run(arguments: argparse.Namespace) -> int:
     _say(1, f"fitting {config.name} to key frame {record.token}")
     bundle = graph.fit_and_export(config, record, output, LICENCE)
     _say(2, f"playing the frame {arguments.frames} times through the ROS 2 graph")
-    run_of_graph = graph.play(bundle, record, output, arguments.frames, PERIOD_S, arguments.rate)
+    bags = graph.play(bundle, record, output, arguments.frames, PERIOD_S, arguments.rate)
     _say(3, "replaying the same bag offline, and the controls")
-    verdict = judge.judge(bundle, record, run_of_graph, PERIOD_S)
+    verdict = judge.judge(bundle, record, bags, arguments.frames, PERIOD_S)
     _say(4, "writing the report")
-    report.write(output, verdict, record, str(arguments.data))
+    report.write(output, verdict, record, config.inputs.bev)
 
     summary = output / "summary.json"
     summary.write_text(json.dumps(verdict.summary, indent=2) + "\n", encoding="utf-8")
@@ -97,5 +97,3 @@ def run(arguments: argparse.Namespace) -> int:
 def _say(step: int, what: str) -> None:
     sys.stdout.write(f"[{step}/4] {what}\n")
     sys.stdout.flush()
-
-

@@ -20,7 +20,7 @@ _XY = slice(0, 2)
 
 @dataclass(frozen=True, kw_only=True)
 class Control:
-    """One control: a name, what it does in words, and the frame it makes."""
+    """One control: a name (variants share it), what it does in words, the frame it makes."""
 
     name: str
     description: str
@@ -96,7 +96,7 @@ def standard_controls(camera: str, cameras: int, radar_shift_m: float = 5.0) -> 
         ),
         *(
             Control(
-                name=f"cameras_permuted_{step}",
+                name="cameras_permuted",
                 description=f"each camera shows the picture of camera +{step}",
                 change=partial(with_permuted_cameras, step=step),
             )

@@ -21,7 +21,7 @@ def fit_and_export(config: Config, record: SampleRecord, output: Path, licence: 
         ConfigError: `output` holds a fit of another configuration.
         BundleError: the export does not pass its checks.
     """
-    from imkd_core.export.export_checkpoint import export_checkpoint
+    from imkd_core.cli.export import export_checkpoint
     from imkd_core.training.engine import StepReport
     from imkd_core.training.train import train
 

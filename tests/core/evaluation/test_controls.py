@@ -69,7 +69,7 @@ def test_radar_is_taken_away_or_moved_to_its_right(frame):
 
 def test_every_standard_control_changes_the_frame_and_keeps_its_time(frame):
     controls = standard_controls("back", 3)
-    assert len({control.name for control in controls}) == len(controls)
+    assert len({control.description for control in controls}) == len(controls)
     for control in controls:
         changed = control.change(frame)
         assert changed.stamp_ns == frame.stamp_ns

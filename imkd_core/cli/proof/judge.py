@@ -1,0 +1,245 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Judge the answers of the graph: against truth, against the offline replay, and by controls."""
+
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from imkd_core.bev_grid import BevGrid
+from imkd_core.data.augmentation import seen_only_by, visible_in
+from imkd_core.data.nuscenes import SampleRecord
+from imkd_core.data.recording import open_bag
+from imkd_core.errors import DataError
+from imkd_core.evaluation.controls import standard_controls
+from imkd_core.evaluation.matching import required_boxes
+from imkd_core.evaluation.proof import (
+    SAME_BOX,
+    FrameTruth,
+    control_entry,
+    control_recalls,
+    frame_figures,
+    largest_difference,
+    latency_rows,
+    measures,
+    moved_boxes,
+    worst_figures,
+)
+from imkd_core.evaluation.report import Control, Measure, StageLatency
+from imkd_core.geometry import invert_transform
+from imkd_core.runtime.backends import BackendSettings, open_backend
+from imkd_core.runtime.bundle import Bundle
+from imkd_core.runtime.detector import Detector
+from imkd_core.types import Detections, Frame, SensorRig
+
+#: The camera that one of the controls takes away.
+MASKED_CAMERA = "CAM_BACK"
+
+LATENCY_TOPIC = "/imkd_detector/debug/latency"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Answer:
+    """One frame of the offline replay."""
+
+    frame: Frame
+    rig: SensorRig
+    detections: Detections
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Verdict:
+    """All that was found out.
+
+    Attributes:
+        summary: plain values, for summary.json.
+        measures, controls, latency: the same with goals, for the report.
+        shown: an answer of the offline replay whose boxes the graph gave too.
+        truth: of that frame.
+    """
+
+    summary: dict[str, Any]
+    measures: tuple[Measure, ...]
+    controls: tuple[Control, ...]
+    latency: tuple[StageLatency, ...]
+    shown: Answer
+    truth: FrameTruth
+
+    @property
+    def missed(self) -> list[str]:
+        """Goals that are not met, a line each."""
+        named = [("", measure) for measure in self.measures]
+        named += [(f"{control.name}: ", m) for control in self.controls for m in control.measures]
+        return [
+            f"{where}{m.name} = {m.value} (goal: {m.at_least} to {m.at_most})"
+            for where, m in named
+            if m.passed is False
+        ]
+
+
+def judge(
+    bundle: Bundle,
+    record: SampleRecord,
+    bags: tuple[Path, Path],
+    frames_in: int,
+    period_s: float,
+) -> Verdict:
+    """Compare the graph's answers with the truth and the offline replay, and run the controls.
+
+    Args:
+        bundle: that the graph ran.
+        record: the key frame that repeats in the bag.
+        bags: what was played, and what was recorded of the node's outputs.
+        frames_in: repetitions in the bag.
+        period_s: time between two of them.
+
+    Raises:
+        DataError: the graph or the replay gave no answer at all.
+    """
+    from imkd_ros.replay import read_answers
+
+    bag, recording = bags
+    online = read_answers(recording, bundle.head.class_names)
+    offline, recalls = _replay(bundle, bag, record, period_s)
+    if not online or not offline:
+        raise DataError(
+            f"{len(online)} answers online and {len(offline)} offline of {frames_in} frames; the "
+            "logs of the graph say why"
+        )
+    grid = bundle.inputs.bev
+    by_frame = [
+        frame_figures(found, _truth_at(record, found.stamp_ns, period_s, grid)) for found in online
+    ]
+    difference = _difference(online, [answer.detections for answer in offline])
+    figures = {
+        "delivered_fraction": len({found.stamp_ns for found in online}) / frames_in,
+        **worst_figures(by_frame),
+        "online_offline_difference": difference,
+    }
+    shown = offline[-1]
+    truth = _truth_at(record, shown.frame.stamp_ns, period_s, grid)
+    stages = _stages(recording)
+    latency = latency_rows(stages)
+    entries = tuple(
+        control_entry(name, question, values) for name, (question, values) in recalls.items()
+    )
+    return Verdict(
+        summary={
+            "source": f"nuScenes {record.scene}, key frame {record.token}",
+            "frames_in": frames_in,
+            "frames_out": len(online),
+            **figures,
+            "online_equals_offline": difference <= SAME_BOX,
+            "required_boxes": int(truth.is_required.sum()),
+            "controls": {name: dict(values) for name, (_, values) in recalls.items()},
+            "latency_ms": {
+                row.stage: {"p50": row.p50_ms, "p95": row.p95_ms, "p99": row.p99_ms}
+                for row in latency
+            },
+            "versions": versions(),
+            "model": _model_facts(bundle),
+        },
+        measures=measures(figures, {"recall_1m": f"{int(truth.is_required.sum())} boxes"}),
+        controls=entries,
+        latency=latency,
+        shown=shown,
+        truth=truth,
+    )
+
+
+def _replay(
+    bundle: Bundle, bag: Path, record: SampleRecord, period_s: float
+) -> tuple[list[Answer], dict[str, tuple[str, dict[str, float]]]]:
+    """Replay the bag offline; run the controls on its last frame, through the same bundle.
+
+    Returns:
+        The answers, and control -> (what it does, recall by part).
+    """
+    from imkd_ros.parameters import NodeSettings
+    from imkd_ros.replay import Replay
+
+    settings = NodeSettings(
+        values={"model.bundle": str(bundle.root), "model.threads": os.cpu_count() or 1}
+    )
+    with Replay(settings) as replay:
+        answers = [
+            Answer(frame=frame, rig=replay.rig, detections=found)
+            for frame, found in replay.run(bag)
+        ]
+    if not answers:
+        return [], {}
+    with closing(open_backend(bundle, BackendSettings(threads=os.cpu_count() or 1))) as backend:
+        detector = Detector(bundle, backend, answers[-1].rig)
+        truth = _truth_at(record, answers[-1].frame.stamp_ns, period_s, bundle.inputs.bev)
+        return answers, _controls(detector, bundle, answers[-1], truth)
+
+
+def _controls(
+    detector: Detector, bundle: Bundle, answer: Answer, truth: FrameTruth
+) -> dict[str, tuple[str, dict[str, float]]]:
+    """Return control -> (question, recall by part); of the permutations, the worst."""
+    visible = visible_in(truth.boxes, answer.frame, answer.rig, bundle.inputs)
+    is_own = seen_only_by(visible, frozenset((MASKED_CAMERA,)))
+    recalls: dict[str, tuple[str, dict[str, float]]] = {}
+    for control in standard_controls(MASKED_CAMERA, len(answer.rig.cameras)):
+        found = detector.detect(control.change(answer.frame))
+        values = control_recalls(found, truth, is_own)
+        before = recalls.get(control.name)
+        if before is None or values["recall"] > before[1]["recall"]:
+            recalls[control.name] = (control.description, values)
+    return recalls
+
+
+def _truth_at(record: SampleRecord, stamp_ns: int, period_s: float, grid: BevGrid) -> FrameTruth:
+    """Return the true boxes in the ego frame of an answer's stamp.
+
+    The frame repeats every `period_s`; an answer's stamp is that of one of the readings.
+    """
+    period_ns = round(period_s * 1e9)
+    repetition = round((stamp_ns - record.stamp_ns) / period_ns)
+    within_ns = stamp_ns - repetition * period_ns
+    reading = min(record.readings.values(), key=lambda item: abs(item.stamp_ns - within_ns))
+    truth = record.truth()
+    ego_from_reference = invert_transform(record.reference_from_ego(reading))
+    return FrameTruth(
+        boxes=moved_boxes(ego_from_reference, truth.detections, stamp_ns),
+        is_required=required_boxes(truth.detections, truth.num_lidar_points, grid),
+        lidar_points=truth.num_lidar_points,
+    )
+
+
+def _difference(online: Sequence[Detections], offline: Sequence[Detections]) -> float:
+    """Return the largest difference of any box, frames paired by stamp; infinite if any lacks."""
+    by_stamp = {found.stamp_ns: found for found in offline}
+    if {found.stamp_ns for found in online} != set(by_stamp):
+        return float("inf")
+    return max(largest_difference(found, by_stamp[found.stamp_ns]) for found in online)
+
+
+def _stages(recording: Path) -> list[Mapping[str, float]]:
+    """Return stage -> milliseconds of each answered frame, as the node published them."""
+    with open_bag(recording) as bag:
+        if LATENCY_TOPIC not in bag.topics:
+            return []
+        statuses = [bag.decode(message).status[0] for message in bag.messages([LATENCY_TOPIC])]
+    return [{pair.key: float(pair.value) for pair in status.values} for status in statuses]
+
+
+def _model_facts(bundle: Bundle) -> dict[str, str]:
+    facts = {"name": bundle.name, "created": bundle.created}
+    facts |= {f"sha256 {role}": file.sha256 for role, file in bundle.files.items()}
+    return facts | {key: str(value) for key, value in bundle.provenance.items()}
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what took part."""
+    names = ("numpy", "opencv-python", "onnxruntime", "torch", "ros-rclpy", "rosbags", "imkd_ros")
+    found = {"python": platform.python_version(), "system": platform.platform()}
+    for name in names:
+        with suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
