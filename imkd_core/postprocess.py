@@ -196,7 +196,7 @@ def _close_pairs(
     right = left + 1 + np.arange(len(left)) - first_pair
     i, j = by_x[left], by_x[right]
     gap = center[i] - center[j]
-    is_close = gap[:, 0] ** 2 + gap[:, 1] ** 2 < radius_m[i] ** 2
+    is_close = (gap[:, 0] ** 2 + gap[:, 1] ** 2 < radius_m[i] ** 2) & (label[i] == label[j])
     better, worse = np.minimum(i, j)[is_close], np.maximum(i, j)[is_close]
     by_rank = np.argsort(better, kind="stable")
     return better[by_rank], worse[by_rank]

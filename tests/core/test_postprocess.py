@@ -76,6 +76,11 @@ def test_other_classes_do_not_suppress_and_radius_0_keeps_all():
     assert circle_nms(center, [0.9, 0.8, 0.7, 0.6], [0, 1, 2, 2], RADII).tolist() == [0, 1, 2, 3]
 
 
+def test_a_box_far_beyond_the_world_does_not_confuse_the_classes():
+    center = np.array([[0, 0], [0, 0], [1e30, 0], [0.1, 0]])
+    assert circle_nms(center, [0.9, 0.8, 0.7, 0.6], [0, 1, 0, 1], RADII).tolist() == [0, 1, 2]
+
+
 def test_a_suppressed_box_suppresses_nothing():
     center = np.array([[0, 0], [1.5, 0], [3, 0]])
     assert circle_nms(center, [0.9, 0.8, 0.7], [0, 0, 0], RADII).tolist() == [0, 2]

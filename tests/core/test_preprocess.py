@@ -6,10 +6,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imkd_core.config import RADAR_GRID_CHANNELS
+from imkd_core.bev_grid import BevGrid
+from imkd_core.config import RADAR_GRID_CHANNELS, DepthBins, InputSpec
+from imkd_core.data.nuscenes import NuScenes
 from imkd_core.errors import SensorError
-from imkd_core.geometry import rigid_transform
-from imkd_core.imaging import to_network_image
+from imkd_core.geometry import (
+    invert_transform,
+    project_points,
+    rigid_transform,
+    transform_points,
+)
+from imkd_core.imaging import fit_window, to_network_image
 from imkd_core.preprocess import effective_cameras, prepare_inputs
 from imkd_core.types import CameraImage, Frame, SensorRig
 from imkd_core.view_lut import build_view_geometry
@@ -142,3 +149,34 @@ def test_a_rig_without_sensors_gives_empty_inputs():
     assert inputs["images"].shape == (0, 3, 64, 160)
     assert not inputs["lut_weight"].any()
     assert inputs["radar_mask"] == [0]
+
+
+def test_on_the_real_key_frame_the_depth_of_a_true_box_raises_its_cell(nuscenes_one):
+    """The real rig, its own motion included: pixel and depth of each centre lead to its cell."""
+    data = NuScenes(nuscenes_one)
+    record = data.samples()[0]
+    bev = BevGrid(x_min_m=-51.2, x_max_m=51.2, y_min_m=-51.2, y_max_m=51.2, cell_m=0.8)
+    spec = InputSpec(
+        image_height_px=128, image_width_px=352, bev=bev, depth=DepthBins(min_m=2.0, step_m=1.0)
+    )
+    cameras = effective_cameras(record.frame(), record.rig)
+    inputs = prepare_inputs(record.frame(), record.rig, spec)
+    centers = record.truth().detections.center_m
+    (rows, columns), inside = bev.cell_index(centers[:, :2])[0].T, bev.cell_index(centers[:, :2])[1]
+    seen = 0
+    for number, (camera, pose) in enumerate(cameras):
+        k = fit_window(camera, spec).pixel_from_cam
+        pixels, depth_m = project_points(k, transform_points(invert_transform(pose), centers))
+        w, h, d = (pixels[:, 0] + 0.5) // 16, (pixels[:, 1] + 0.5) // 16, depth_m - 2.0
+        usable = inside & (w >= 0) & (w < 22) & (h >= 0) & (h < 8) & (d >= 0) & (d < 56)
+        for box in np.flatnonzero(usable):
+            lifted = np.zeros((len(cameras), 22, 56))
+            lifted[number, int(w[box]), int(d[box])] = 1
+            read = lifted.reshape(-1)[inputs["lut_index"]] * inputs["lut_weight"]
+            row, column = rows[box], columns[box]
+            near = read.sum(axis=1).reshape(bev.shape)[
+                max(0, row - 1) : row + 2, max(0, column - 1) : column + 2
+            ]
+            assert near.max() > 0
+            seen += 1
+    assert seen >= 50

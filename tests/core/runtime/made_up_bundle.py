@@ -26,11 +26,13 @@ def save_model(
     inputs: dict | None = None,
     outputs: dict | None = None,
     scale: float = 1.0,
+    is_fragile: bool = False,
 ) -> Path:
     """Write a graph of the contract's form; names -> (dtype, shape) change it, None drops.
 
     Box 0 is a car whose x is 5 m plus the number of live cameras plus 10 if radar is live, and
-    whose y is the mean of all image values / 255. `scale` multiplies boxes (inf breaks them).
+    whose y is the mean of all image values / 255. `scale` multiplies boxes (inf breaks them). A
+    fragile graph adds arrays that only fit each other for one camera.
     """
     takes = {n: (s.dtype.name, s.shape) for n, s in input_contract(spec).items()}
     gives = {n: (s.dtype.name, s.shape) for n, s in output_contract(spec, head).items()}
@@ -70,6 +72,11 @@ def save_model(
         helper.make_node("Add", ["moved", "offset_y"], ["placed"]),
         helper.make_node("Mul", ["placed", "scale"], ["boxes"]),
     ]
+    if is_fragile:
+        constants["flat"] = np.array([-1], np.int64)
+        nodes[0] = helper.make_node("ReduceSum", ["sum"], ["live"], keepdims=0)
+        nodes.insert(0, helper.make_node("Reshape", ["camera_params", "flat"], ["all_params"]))
+        nodes.insert(1, helper.make_node("Add", ["camera_mask", "all_params"], ["sum"]))
     sources = {"scores": "scores_", "labels": "labels_", "i_cam": "i_cam_", "i_rad": "i_rad_"}
     nodes += [helper.make_node("Identity", [s], [n]) for n, s in sources.items() if n in gives]
     nodes += [
