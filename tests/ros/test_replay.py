@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The offline replay answers every frame of a bag, the same way every time."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from imkd_core.data.bag_writer import BagWriter
+from imkd_core.data.nuscenes import NuScenes
+from imkd_core.data.nuscenes_to_bag import SceneOptions, write_scene
+from imkd_core.data.recording import open_bag
+from imkd_core.errors import BundleError, DataError
+from imkd_ros.parameter_file import read_settings
+from imkd_ros.replay import DETECTIONS_TOPIC, Replay, read_answers, write_bag, write_jsonl
+from tests.core.data.made_up import write_dataroot
+from tests.ros.tiny_bundle import write_tiny_bundle
+
+FRAMES = 4
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Path:
+    """A folder with a tiny bundle and a bag of four frames."""
+    folder = tmp_path_factory.mktemp("replay")
+    write_tiny_bundle(folder / "bundle")
+    drive = write_dataroot(folder / "root", frames=2, lidar_points=10)
+    nuscenes = NuScenes(drive.root)
+    with BagWriter(folder / "drive") as bag:
+        write_scene(nuscenes, nuscenes.scenes[0], bag, SceneOptions(repeat=2))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def replay(place: Path):
+    overrides = {"model.bundle": str(place / "bundle")}
+    with Replay(read_settings(None, overrides)) as opened:
+        yield opened
+
+
+def without(place: Path, path: Path, *parts: str, spoil: str = "") -> Path:
+    """Copy the bag without the topics that hold one of some words; break one topic's messages."""
+    with open_bag(place / "drive") as bag, BagWriter(path) as copy:
+        for message in bag.messages():
+            if not any(part in message.topic for part in parts):
+                cdr = message.cdr[:20] if spoil and spoil in message.topic else message.cdr
+                copy.write(message.topic, message.type_name, message.stamp_ns, cdr)
+    return path
+
+
+def test_every_key_frame_is_answered_with_all_sensors(replay, place):
+    answers = list(replay.run(place / "drive"))
+    assert len(answers) == FRAMES
+    for frame, detections in answers:
+        assert (len(frame.cameras), len(frame.radars)) == (6, 5)
+        assert len(frame.reference_from_ego) >= 6
+        assert detections.stamp_ns == frame.stamp_ns
+        assert detections.center_m[0, 0] == 6, "the tiny model counts live cameras"
+        assert detections.center_m[0, 2] == 1, "and says whether there is a radar"
+        assert set(detections.stage_ms) >= {"preprocess", "inference", "decode"}
+    assert set(replay.rig.cameras) == set(answers[0][0].cameras)
+    steps_ns = np.diff([frame.stamp_ns for frame, _ in answers])
+    np.testing.assert_array_equal(steps_ns, 500_000_000)
+
+
+def test_the_frames_hold_the_pictures_of_the_dataroot(replay, place):
+    sample = NuScenes(place / "root").samples()[1]
+    frame, _ = list(replay.run(place / "drive"))[1]
+    expected = sample.frame(target_width_px=64)
+    for name, image in frame.cameras.items():
+        np.testing.assert_array_equal(image.pixels, expected.cameras[name].pixels)
+    for name, (cloud, *_) in frame.radars.items():
+        np.testing.assert_array_equal(cloud.points, expected.radars[name][0].points)
+
+
+def test_two_runs_give_the_same_numbers(replay, place):
+    first, second = (list(replay.run(place / "drive")) for _ in range(2))
+    for (_, one), (_, two) in zip(first, second, strict=True):
+        for name in ("center_m", "size_m", "yaw_rad", "velocity_mps", "scores", "labels"):
+            np.testing.assert_array_equal(getattr(one, name), getattr(two, name))
+        assert one.stamp_ns == two.stamp_ns
+
+
+def test_a_missing_camera_is_masked_and_waits_for_nobody(replay, place, tmp_path):
+    path = without(place, tmp_path / "b", "cam_back_left/image")
+    answers = list(replay.run(path))
+    assert len(answers) == FRAMES
+    assert [detections.center_m[0, 0] for _, detections in answers] == [5.0] * FRAMES
+
+
+def test_messages_that_cannot_be_read_are_counted_and_left_out(replay, place, tmp_path):
+    path = without(place, tmp_path / "b", spoil="cam_back/image")
+    answers = list(replay.run(path))
+    assert replay.unreadable == {"/sensing/cam_back/image/compressed": FRAMES}
+    assert [detections.center_m[0, 0] for _, detections in answers] == [5.0] * FRAMES
+
+
+def test_without_radar_the_cameras_answer(replay, place, tmp_path):
+    answers = list(replay.run(without(place, tmp_path / "b", "radar")))
+    assert len(answers) == FRAMES
+    assert {float(detections.center_m[0, 2]) for _, detections in answers} == {0.0}
+
+
+def test_a_bag_of_other_topics_is_refused_with_what_it_has(replay, place, tmp_path):
+    path = without(place, tmp_path / "b", "/sensing")
+    with pytest.raises(DataError, match=r"none of the topics of the sensor file.*/odometry"):
+        list(replay.run(path))
+    with pytest.raises(DataError, match="there is no bag"):
+        list(replay.run(tmp_path / "none"))
+
+
+def test_a_missing_bundle_is_refused(tmp_path):
+    with pytest.raises(BundleError):
+        Replay(read_settings(None, {"model.bundle": str(tmp_path / "none")}))
+
+
+def test_the_number_of_boxes_can_be_limited(place):
+    overrides = {"model.bundle": str(place / "bundle"), "post.max_boxes": 1}
+    with Replay(read_settings(None, overrides)) as opened:
+        sizes = [len(detections) for _, detections in opened.run(place / "drive")]
+    assert sizes == [1] * FRAMES
+
+
+def test_answers_come_back_from_a_bag(replay, place, tmp_path):
+    answers = [detections for _, detections in replay.run(place / "drive")]
+    assert write_bag(answers, tmp_path / "out") == FRAMES
+    back = read_answers(tmp_path / "out", replay.class_names)
+    for one, two in zip(answers, back, strict=True):
+        assert one.stamp_ns == two.stamp_ns
+        assert one.names == two.names
+        for name in ("center_m", "size_m", "yaw_rad", "velocity_mps", "scores"):
+            np.testing.assert_array_equal(getattr(one, name), getattr(two, name))
+    with open_bag(tmp_path / "out") as bag:
+        assert bag.topics[DETECTIONS_TOPIC].count == FRAMES
+    with pytest.raises(DataError, match="exists"):
+        write_bag(answers, tmp_path / "out")
+
+
+def test_answers_are_written_as_lines_of_json(replay, place, tmp_path):
+    answers = [detections for _, detections in replay.run(place / "drive")]
+    assert write_jsonl(answers, tmp_path / "out.jsonl") == FRAMES
+    lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [line["stamp_ns"] for line in lines] == [item.stamp_ns for item in answers]
+    box = lines[0]["boxes"][0]
+    assert (box["class"], box["center_m"][0]) == ("car", 6.0)
+    assert box["velocity_mps"] == pytest.approx(answers[0].velocity_mps[0].tolist())
+    with pytest.raises(DataError, match="name another file"):
+        write_jsonl(answers, tmp_path / "no" / "such" / "folder.jsonl")
