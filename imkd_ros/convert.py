@@ -119,17 +119,6 @@ def to_camera_image_compressed(
     return CameraImage(sensor=sensor, stamp_ns=stamp, pixels=pixels)
 
 
-def to_radar_cloud(
-    message: Any,
-    sensor: str,
-    source: RadarSource,
-    radar_velocity_mps: ArrayLike | None = None,
-    stamp_offset_ns: int = 0,
-) -> RadarCloud:
-    """Return the cloud of `to_radar_scan`, for those who do not count what was left out."""
-    return to_radar_scan(message, sensor, source, radar_velocity_mps, stamp_offset_ns).cloud
-
-
 def to_radar_scan(
     message: Any,
     sensor: str,
@@ -161,7 +150,7 @@ def to_radar_scan(
     columns = view_fields(message, sorted(names), f"radar '{sensor}'", source.max_points)
     points = _radar_points(columns, source)
     if radar_velocity_mps is not None and not source.velocity_is_compensated:
-        points[:, 4:6] += _own_radial_velocity(points, radar_velocity_mps)
+        points[:, 4:6] = _over_ground(points, radar_velocity_mps)
     is_wanted = np.ones(len(points), dtype=np.bool_)
     for name, values in source.keep.items():
         is_wanted &= np.isin(columns[name], values)
@@ -233,11 +222,20 @@ def _line_of_sight(points: Float64) -> Float64:
     return lines
 
 
-def _own_radial_velocity(points: Float64, radar_velocity_mps: ArrayLike) -> Float64:
-    """Return (N, 2): what own motion takes from the measured radial velocity, as a vector."""
+def _over_ground(points: Float64, radar_velocity_mps: ArrayLike) -> Float64:
+    """Return (N, 2) radial velocities over ground from those that the moving radar measured.
+
+    Across the line of sight a radar measures nothing: what a driver gives there (nuScenes' vx and
+    vy: the radar's own motion) is not kept.
+    """
     lines = _line_of_sight(points)
-    own_mps: Float64 = lines @ np.asarray(radar_velocity_mps, dtype=np.float64).reshape(3)
-    return own_mps[:, None] * lines[:, :2]
+    across = np.stack([-lines[:, 1], lines[:, 0]], axis=1)
+    length = np.linalg.norm(across, axis=1, keepdims=True)
+    across = np.divide(across, length, out=np.zeros_like(across), where=length > 0)
+    own_mps = lines @ np.asarray(radar_velocity_mps, dtype=np.float64).reshape(3)
+    measured_across = (points[:, 4:6] * across).sum(axis=1, keepdims=True) * across
+    over_ground: Float64 = points[:, 4:6] - measured_across + own_mps[:, None] * lines[:, :2]
+    return over_ground
 
 
 def _is_plausible(points: Float64) -> NDArray[np.bool_]:
