@@ -42,6 +42,7 @@ def pipeline_settings(
             dead_after_ns=settings.nanoseconds("sync.dead_after_ms"),
             radar_sweeps=inputs.radar_sweeps,
         ),
+        method=settings.text("sync.method"),
         base_frame=settings.text("base_frame"),
         ego_frame=settings.text("ego_motion.frame"),
         odometry_topic=settings.text("ego_motion.odometry_topic"),

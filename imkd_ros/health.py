@@ -102,6 +102,7 @@ class HealthMonitor:
         self._sensors = sensors
         self.timeout_ns = timeout_ns
         self.latency_warn_ms = latency_warn_ms
+        self._active_since_ns: int | None = None
         self._history: dict[str, deque[tuple[int, int]]] = {}
         self._problems: dict[str, tuple[int, Problem]] = {}
         self._qos: dict[str, str] = {}
@@ -115,12 +116,19 @@ class HealthMonitor:
         """Remember that a topic's publisher or subscriber cannot be talked to, and the remedy."""
         self._qos[name] = text
 
+    def start(self, now_ns: int) -> None:
+        """The node became active; sensors are missed only after `timeout_ns` from now on."""
+        self._active_since_ns = now_ns
+
     def evaluate(self, pipeline: Pipeline, state: InferenceState, now_ns: int) -> list[Status]:
         """Return the status of every part, the whole first."""
+        since_ns = self._active_since_ns
+        if since_ns is not None and (since_ns == 0 or now_ns < since_ns):
+            self.start(now_ns)  # simulated time has begun, or gone back
         sensors = [self._sensor(name, pipeline, state, now_ns) for name in self._sensors.names]
         return [
             self._frames(pipeline, state, now_ns),
-            self._calibration(pipeline),
+            self._calibration(pipeline, state, now_ns),
             self._latency(state),
             *self._others(now_ns),
             *sensors,
@@ -128,7 +136,14 @@ class HealthMonitor:
 
     def _is_lost(self, name: str, pipeline: Pipeline, now_ns: int) -> bool:
         newest = pipeline.tally.newest.get(name)
-        return newest is None or now_ns - newest[1] > self.timeout_ns
+        if newest is None or newest[1] < (self._active_since_ns or 0):
+            return not self._is_starting(now_ns)
+        return now_ns - newest[1] > self.timeout_ns
+
+    def _is_starting(self, now_ns: int) -> bool:
+        """Whether the node became active so lately that nothing is missed yet."""
+        since_ns = self._active_since_ns
+        return since_ns is not None and 0 <= now_ns - since_ns <= self.timeout_ns
 
     def _frames(self, pipeline: Pipeline, state: InferenceState, now_ns: int) -> Status:
         lost = [n for n in self._sensors.names if self._is_lost(n, pipeline, now_ns)]
@@ -144,10 +159,12 @@ class HealthMonitor:
             "subscribers": "yes" if state.has_subscriber else "none: nothing is inferred",
             **{f"dropped: {reason}": str(count) for reason, count in counts.items()},
         }
-        level, message = self._frames_verdict(masked, state)
+        level, message = self._frames_verdict(masked, state, now_ns)
         return Status(name="frames", level=level, message=message, values=values)
 
-    def _frames_verdict(self, masked: list[str], state: InferenceState) -> tuple[int, str]:
+    def _frames_verdict(
+        self, masked: list[str], state: InferenceState, now_ns: int
+    ) -> tuple[int, str]:
         cameras = self._sensors.cameras
         rules = (
             (
@@ -158,6 +175,7 @@ class HealthMonitor:
             ),
             (not state.is_active, OK, "not active"),
             (bool(state.refusal), ERROR, state.refusal),
+            (bool(masked) and self._is_starting(now_ns), OK, "waiting for sensors"),
             (
                 bool(cameras) and all(name in masked for name in cameras),
                 ERROR,
@@ -173,12 +191,15 @@ class HealthMonitor:
         verdicts = ((level, message) for holds, level, message in rules if holds)
         return next(verdicts, (OK, "all sensors are in use"))
 
-    def _calibration(self, pipeline: Pipeline) -> Status:
+    def _calibration(self, pipeline: Pipeline, state: InferenceState, now_ns: int) -> Status:
         lacking = pipeline.uncalibrated
         rig = pipeline.rig
         values = {"in the rig": ", ".join([*rig.cameras, *rig.radars]), **lacking}
         if not lacking:
             return Status(name="calibration", level=OK, message="complete", values=values)
+        if not state.is_active or self._is_starting(now_ns):
+            text = f"waiting for the calibration of {len(lacking)} sensors"
+            return Status(name="calibration", level=OK, message=text, values=values)
         first = next(iter(lacking))
         return Status(
             name="calibration",
@@ -252,7 +273,7 @@ class HealthMonitor:
                 f"{state} on {topic}; check that the driver runs (ros2 topic hz {topic}) and that "
                 "the sensor file names its topic"
             )
-        if name in pipeline.uncalibrated:
+        if name in pipeline.uncalibrated and not self._is_starting(now_ns):
             return WARN, pipeline.uncalibrated[name]
         return OK, "ok"
 

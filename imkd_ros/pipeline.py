@@ -36,6 +36,7 @@ from imkd_core.runtime.transform_tree import TransformTree
 from imkd_core.types import CameraImage, Frame, RadarCloud, SensorRig
 from imkd_ros.calibration import CalibrationStore
 from imkd_ros.convert import stamp_ns, to_camera_image, to_camera_image_compressed, to_radar_scan
+from imkd_ros.message_filters_sync import MessageFiltersSynchronizer
 from imkd_ros.motion import EgoMotion
 from imkd_ros.sensors import SensorSet
 from imkd_ros.tally import FRAMES, REFUSALS, Tally
@@ -53,6 +54,7 @@ class PipelineSettings:
 
     Attributes:
         sync: of the synchroniser; names the sensors in the order of the sensor set.
+        method: "slots" (ours) or "message_filters" (of a ROS installation).
         base_frame: TF frame of the vehicle; boxes are in it.
         ego_frame: TF frame that stands still; empty = no ego motion.
         odometry_topic: `nav_msgs/Odometry` to take ego motion from; empty = TF.
@@ -62,6 +64,7 @@ class PipelineSettings:
     """
 
     sync: SyncSettings
+    method: str = "slots"
     base_frame: str = "base_link"
     ego_frame: str = "odom"
     odometry_topic: str = ""
@@ -77,12 +80,20 @@ class _Waiting:
 
 
 class Pipeline:
-    """Turns messages into frames; the module's docstring shows how."""
+    """Turns messages into frames; the module's docstring shows how.
+
+    Raises:
+        ConfigError: `message_filters` is asked for and not installed.
+    """
 
     def __init__(self, sensors: SensorSet, settings: PipelineSettings) -> None:
         self._sensors = sensors
         self._settings = settings
-        self._sync = SlotSynchronizer(settings.sync)
+        self._sync: SlotSynchronizer | MessageFiltersSynchronizer = (
+            SlotSynchronizer(settings.sync)
+            if settings.method == "slots"
+            else MessageFiltersSynchronizer(settings.sync)
+        )
         self._tree = TransformTree()
         self._calibration = CalibrationStore(sensors, self._tree, settings.base_frame)
         self._motion = EgoMotion(
@@ -91,6 +102,7 @@ class Pipeline:
         self._waiting: deque[_Waiting] = deque()
         self._events: list[str] = []
         self._jumps = 0
+        self._has_begun = False
         self._missing: Mapping[str, str] = {}
         self._handlers = self._make_handlers()
         self.tally = Tally()
@@ -285,13 +297,21 @@ class Pipeline:
             stamps_ns = _stamps(slot)
             motion = self._motion.relative(slot.stamp_ns, stamps_ns)
             is_due = now_ns >= self._waiting[0].deadline_ns or len(self._waiting) > _MAX_WAITING
-            if len(motion) < len(stamps_ns) and not is_due and self._motion.is_alive(now_ns):
+            if not is_due and self._pays_to_wait(slot, len(motion) < len(stamps_ns), now_ns):
                 break
             self._waiting.popleft()
+            self._has_begun = True
             if len(motion) < len(stamps_ns) and self._motion.is_wanted:
                 self.tally.drop(FRAMES, "no ego motion", self._no_motion_text())
             frames += self._frame(slot, motion)
         return frames
+
+    def _pays_to_wait(self, slot: Slot, lacks_motion: bool, now_ns: int) -> bool:
+        """Whether ego motion, or for the first frame calibration, may still come in time."""
+        if not self._has_begun and any(name in self.uncalibrated for name in slot.readings):
+            return True
+        is_coming = self._motion.is_alive(now_ns) or not self._has_begun
+        return lacks_motion and self._motion.is_wanted and is_coming
 
     def _frame(self, slot: Slot, motion: Mapping[int, Float64]) -> list[Frame]:
         """Return the frame of the calibrated sensors of a slot; none while no camera is."""

@@ -16,7 +16,7 @@ from imkd_core.runtime.detector import Detector
 from imkd_core.types import Frame, SensorRig
 from imkd_ros.assembly import backend_settings, capped, pipeline_settings, thresholds
 from imkd_ros.diagnostics import LEVELS, diagnostic_array, levels
-from imkd_ros.health import HealthMonitor, InferenceState
+from imkd_ros.health import HealthMonitor, InferenceState, Status
 from imkd_ros.inputs import Inputs
 from imkd_ros.outputs import Outputs
 from imkd_ros.parameters import NodeSettings
@@ -109,6 +109,7 @@ class Session:
         """Start to listen and to infer."""
         self._state.is_active = True
         self._state.refusal = ""
+        self._health.start(self._now_ns())
         self._worker = NewestWorker(self._work, self._on_refusal, "imkd_inference")
         self._outputs.publish_labels(
             self._bundle.head.class_names, self._bundle.head.score_threshold
@@ -233,16 +234,23 @@ class Session:
         statuses = self._health.evaluate(self._pipeline, self._state, now_ns)
         self._publish_health(statuses)
 
-    def _publish_health(self, statuses: list[Any]) -> None:
+    def _publish_health(self, statuses: list[Status]) -> None:
         now_s, found = self._steady_s(), levels(statuses)
         is_due = now_s - self._published_s >= self._settings.number("diagnostics.period_sec")
         if not is_due and found == self._levels:
             return
         for status in statuses:
             if self._levels.get(status.name, 0) != status.level:
-                self._log.info(f"{status.name}: {LEVELS[status.level]}: {status.message}")
+                self._log_level(status)
         self._levels, self._published_s = found, now_s
         stamp = self._node.get_clock().now().to_msg()
         self._diagnostics.publish(
             diagnostic_array(statuses, self._node.get_name(), self._bundle.name, stamp)
         )
+
+    def _log_level(self, status: Status) -> None:
+        text = f"{status.name}: {LEVELS[status.level]}: {status.message}"
+        if status.level == 0:
+            self._log.info(text)
+        else:  # a line of its own: rclpy allows one severity a line
+            self._log.warning(text)

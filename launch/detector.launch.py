@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Start the detector: configured, activated, and with everything it needs around it.
+
+    ros2 launch imkd_ros detector.launch.py                       # the model of the package
+    ros2 launch imkd_ros detector.launch.py model:=DIR bag:=DIR   # play a bag into it
+    ros2 launch imkd_ros detector.launch.py sensors:=FILE params:=FILE namespace:=front
+
+Node, player and RViz live and die together: when one ends, all end. End it with Ctrl-C (SIGINT).
+"""
+
+import os
+import shutil
+from pathlib import Path
+
+from ament_index_python.packages import get_package_share_directory
+from launch.actions import (
+    DeclareLaunchArgument,
+    EmitEvent,
+    LogInfo,
+    OpaqueFunction,
+    RegisterEventHandler,
+    SetEnvironmentVariable,
+    Shutdown,
+    TimerAction,
+)
+from launch.event_handlers import OnProcessExit
+from launch.events import matches_action
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import LifecycleNode, Node
+from launch_ros.event_handlers import OnStateTransition
+from launch_ros.events.lifecycle import ChangeState
+from lifecycle_msgs.msg import Transition
+
+from imkd_core.errors import ImkdError
+from imkd_ros.resources import bundle_folder
+from launch import LaunchContext, LaunchDescription
+
+SHARE = Path(get_package_share_directory("imkd_ros"))
+CONFIG = SHARE / "config"
+
+#: Shared memory for the DDS profile's segments of 64 MB, one for each process.
+SHM_BYTES = 5 * 64 * 1024 * 1024
+
+#: name -> (default, description)
+ARGUMENTS = {
+    "model": ("", "folder of the model bundle; empty = the model of the package"),
+    "sensors": ("", "YAML file of the sensor set; empty = config/sensors.yaml"),
+    "params": (str(CONFIG / "detector.param.yaml"), "parameter file of the node"),
+    "namespace": ("", "namespace of the node and its topics"),
+    "bag": ("", "bag to play (folder or file); empty = sensors are live"),
+    "rate": ("1.0", "speed of the bag"),
+    "loop": ("1", "how often the bag is played; 0 = until interrupted"),
+    "rviz": ("false", "start RViz with the shipped layout"),
+    "use_sim_time": ("auto", "true, false, or auto: true with a bag"),
+    "dds_profile": (
+        str(CONFIG / "fastdds.xml"),
+        "Fast DDS profile for all that is started; empty = none",
+    ),
+}
+
+
+def generate_launch_description() -> LaunchDescription:
+    declared = [
+        DeclareLaunchArgument(name, default_value=default, description=text)
+        for name, (default, text) in ARGUMENTS.items()
+    ]
+    return LaunchDescription([*declared, OpaqueFunction(function=start)])
+
+
+def start(context: LaunchContext) -> list:
+    """Return all actions, with the arguments' values at hand."""
+    given = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
+    choose(given, "rviz", ("true", "false"))
+    choose(given, "use_sim_time", ("auto", "true", "false"))
+    for name in ("sensors", "params", "bag"):
+        if given[name] and not Path(given[name]).expanduser().exists():
+            raise RuntimeError(f"{name}:={given[name]} does not exist")
+    try:
+        model = bundle_folder(given["model"])
+    except ImkdError as error:
+        raise RuntimeError(f"{error} (launch argument model:=FOLDER)") from None
+    node = detector(given, model)
+    return [*dds_profile(given["dds_profile"]), *around(node, given), node]
+
+
+def choose(given: dict[str, str], name: str, words: tuple[str, ...]) -> None:
+    given[name] = given[name].lower()
+    if given[name] not in words:
+        raise RuntimeError(f"{name}:={given[name]} must be one of {', '.join(words)}")
+
+
+def dds_profile(path: str) -> list:
+    """Return what sets the DDS profile; the user's own profile and a small /dev/shm win."""
+    name = "FASTRTPS_DEFAULT_PROFILES_FILE"
+    if not path or name in os.environ:
+        return []
+    if not Path("/dev/shm").is_dir() or shutil.disk_usage("/dev/shm").free < SHM_BYTES:
+        text = f"/dev/shm has less than {SHM_BYTES >> 20} MB: the DDS profile is not used, and raw "
+        return [LogInfo(msg=text + "images may get lost (docker run --shm-size=1g)")]
+    return [SetEnvironmentVariable(name, path)]
+
+
+def detector(given: dict[str, str], model: Path) -> LifecycleNode:
+    is_simulated = given["use_sim_time"] == "true" or (
+        given["use_sim_time"] == "auto" and bool(given["bag"])
+    )
+    overrides = {"model.bundle": str(model.absolute()), "use_sim_time": is_simulated}
+    if given["sensors"]:
+        overrides["sensors_file"] = str(Path(given["sensors"]).expanduser().absolute())
+    return LifecycleNode(
+        package="imkd_ros",
+        executable="detector_node",
+        name="imkd_detector",
+        namespace=given["namespace"],
+        parameters=[given["params"], overrides],
+        output="screen",
+    )
+
+
+def around(node: LifecycleNode, given: dict[str, str]) -> list:
+    """Return the handlers that bring the node up, and what lives and dies with it."""
+    player, rviz = bag_player(given), rviz_node(given)
+    change = {
+        name: EmitEvent(
+            event=ChangeState(lifecycle_node_matcher=matches_action(node), transition_id=transition)
+        )
+        for name, transition in (
+            ("configure", Transition.TRANSITION_CONFIGURE),
+            ("activate", Transition.TRANSITION_ACTIVATE),
+        )
+    }
+    handlers = [
+        OnStateTransition(
+            target_lifecycle_node=node, goal_state="inactive", entities=[change["activate"]]
+        ),
+        OnStateTransition(
+            target_lifecycle_node=node,
+            start_state="configuring",
+            goal_state="unconfigured",
+            entities=[OpaqueFunction(function=refuse)],
+        ),
+        OnStateTransition(
+            target_lifecycle_node=node, goal_state="active", entities=[*player, *rviz]
+        ),
+        OnProcessExit(target_action=node, on_exit=ending("the detector")),
+    ]
+    handlers += [
+        OnProcessExit(
+            target_action=item,
+            # the last frames are still to be answered
+            on_exit=[TimerAction(period=1.0, actions=ending(name))],
+        )
+        for name, items in (("the player", player), ("RViz", rviz))
+        for item in items
+    ]
+    return [*(RegisterEventHandler(handler) for handler in handlers), change["configure"]]
+
+
+def refuse(context: LaunchContext) -> list:
+    raise RuntimeError("the detector refused to configure; its message above says why")
+
+
+def ending(name: str) -> list:
+    """Return what ends everything, unless everything is ending already."""
+
+    def end(context: LaunchContext) -> list:
+        return [] if context.is_shutdown else [Shutdown(reason=f"{name} ended")]
+
+    return [OpaqueFunction(function=end)]
+
+
+def bag_player(given: dict[str, str]) -> list[Node]:
+    if not given["bag"]:
+        return []
+    loop = ["--loop", given["loop"]] if given["loop"] != "0" else ["--loop"]
+    bag = str(Path(given["bag"]).expanduser().absolute())
+    arguments = [bag, "--rate", given["rate"], *loop, "--delay", "1.0", "--linger", "1.0"]
+    return [Node(package="imkd_ros", executable="bag_player", arguments=arguments, output="screen")]
+
+
+def rviz_node(given: dict[str, str]) -> list[Node]:
+    if given["rviz"] == "false":
+        return []
+    layout = str(CONFIG / "detector.rviz")
+    return [Node(package="rviz2", executable="rviz2", arguments=["-d", layout], output="screen")]
