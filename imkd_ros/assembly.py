@@ -13,7 +13,7 @@ from imkd_core.runtime.bundle import Bundle
 from imkd_core.runtime.slots import SyncSettings
 from imkd_core.types import Detections
 from imkd_ros.parameters import NodeSettings, class_values
-from imkd_ros.pipeline import PipelineSettings
+from imkd_ros.pipeline_settings import PipelineSettings
 from imkd_ros.sensors import SensorSet
 
 #: Farthest range that can be asked for, metres.

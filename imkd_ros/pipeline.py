@@ -5,7 +5,7 @@ The part that the node and the offline replay share, so that both answer a bag a
 no clock in here: messages are read by their fields (rclpy's and the bag library's alike) and the
 caller says what time it is.
 
-    pipeline = Pipeline(load_sensor_set(path), PipelineSettings())
+    pipeline = Pipeline(sensors, settings)      # `assembly.pipeline_settings` makes the settings
     for topic, message, log_time_ns in bag:
         for frame in pipeline.on_message(topic, message, log_time_ns):
             detector.set_rig(pipeline.rig)
@@ -30,7 +30,7 @@ from typing import Any
 
 from imkd_core.errors import CalibrationError, ImkdError
 from imkd_core.geometry import Float64
-from imkd_core.runtime.slots import Slot, SyncSettings
+from imkd_core.runtime.slots import Slot
 from imkd_core.runtime.synchronizer import SlotSynchronizer
 from imkd_core.runtime.transform_tree import TransformTree
 from imkd_core.types import CameraImage, Frame, RadarCloud, SensorRig
@@ -38,6 +38,7 @@ from imkd_ros.calibration import CalibrationStore
 from imkd_ros.convert import stamp_ns, to_camera_image, to_camera_image_compressed, to_radar_scan
 from imkd_ros.message_filters_sync import MessageFiltersSynchronizer
 from imkd_ros.motion import EgoMotion
+from imkd_ros.pipeline_settings import PipelineSettings
 from imkd_ros.sensors import SensorSet
 from imkd_ros.tally import FRAMES, REFUSALS, Tally
 
@@ -46,29 +47,6 @@ TF_STATIC_TOPIC = "/tf_static"
 
 #: Slots that may wait for ego motion; a bound, never reached while TF is alive.
 _MAX_WAITING = 8
-
-
-@dataclass(frozen=True, kw_only=True)
-class PipelineSettings:
-    """How messages become frames.
-
-    Attributes:
-        sync: of the synchroniser; names the sensors in the order of the sensor set.
-        method: "slots" (ours) or "message_filters" (of a ROS installation).
-        base_frame: TF frame of the vehicle; boxes are in it.
-        ego_frame: TF frame that stands still; empty = no ego motion.
-        odometry_topic: `nav_msgs/Odometry` to take ego motion from; empty = TF.
-        decode_width_px: compressed images are decoded to half, a quarter or an eighth while they
-            stay this wide (the network image's width); None = in full. Never made to depend on
-            CameraInfo, which may arrive before or after the first image.
-    """
-
-    sync: SyncSettings
-    method: str = "slots"
-    base_frame: str = "base_link"
-    ego_frame: str = "odom"
-    odometry_topic: str = ""
-    decode_width_px: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -156,7 +156,7 @@ def around(node: LifecycleNode, given: dict[str, str]) -> list:
     return [*(RegisterEventHandler(handler) for handler in handlers), change["configure"]]
 
 
-def refuse(context: LaunchContext) -> list:
+def refuse(_context: LaunchContext) -> list:
     raise RuntimeError("the detector refused to configure; its message above says why")
 
 

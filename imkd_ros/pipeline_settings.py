@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How messages become frames: the settings of `pipeline.Pipeline`."""
+
+from dataclasses import dataclass
+
+from imkd_core.runtime.slots import SyncSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class PipelineSettings:
+    """How messages become frames.
+
+    Attributes:
+        sync: of the synchroniser; names the sensors in the order of the sensor set.
+        method: "slots" (ours) or "message_filters" (of a ROS installation).
+        base_frame: TF frame of the vehicle; boxes are in it.
+        ego_frame: TF frame that stands still; empty = no ego motion.
+        odometry_topic: `nav_msgs/Odometry` to take ego motion from; empty = TF.
+        decode_width_px: compressed images are decoded to half, a quarter or an eighth while they
+            stay this wide (the network image's width); None = in full. Never made to depend on
+            CameraInfo, which may arrive before or after the first image.
+    """
+
+    sync: SyncSettings
+    method: str = "slots"
+    base_frame: str = "base_link"
+    ego_frame: str = "odom"
+    odometry_topic: str = ""
+    decode_width_px: int | None = None
