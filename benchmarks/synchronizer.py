@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Frames and time per message: our synchroniser against a search of all combinations.
+
+    python -m benchmarks.synchronizer [--seconds 30] [--seeds 5]
+
+Six cameras of 12 Hz and five radars of 13 Hz at free phases, stamps shaken by +-20 ms, up to
+30 ms of latency. `slots` is ours; `combinations` is the rule of ROS's ApproximateTimeSynchronizer
+written plainly; `message_filters` is the real one, where it can be imported. All see the same
+messages in the same run; prints one JSON object. `complete` counts frames that hold every sensor
+that is alive, of those that the cameras could give. Times are CPU times of this process; beyond
+`--give-up` seconds a run of `combinations` or `message_filters` ends and says so.
+"""
+
+import argparse
+import itertools
+import json
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from imkd_core.errors import ConfigError
+from imkd_core.runtime.slots import Slot, SyncSettings
+from imkd_core.runtime.synchronizer import SlotSynchronizer
+from imkd_ros.message_filters_sync import MessageFiltersSynchronizer
+from tests.core.runtime.streams import CAMERAS, RADARS, Reading, rig_stream
+
+CAMERA_HZ = 12.0
+
+#: Name -> what befalls the rig; `tolerance_ms` where it is not the default of 120.
+CASES: dict[str, dict[str, Any]] = {
+    "all alive": {},
+    "one camera dead": {"dead": ("CAM_2",)},
+    "one radar dead": {"dead": ("RADAR_1",)},
+    "two cameras lose half": {"loss": {"CAM_1": 0.5, "CAM_4": 0.5}},
+    "and late by up to 150 ms, tolerance 300 ms": {
+        "loss": {"CAM_1": 0.5, "CAM_4": 0.5},
+        "latency_ms": 150.0,
+        "tolerance_ms": 300,
+    },
+}
+
+
+class Synchronizer(Protocol):
+    """What is measured."""
+
+    @property
+    def next_deadline_ns(self) -> int | None:
+        """When `poll` is due."""
+
+    def push(self, sensor: str, stamp_ns: int, reading: Any, now_ns: int) -> list[Slot]:
+        """Take in one reading."""
+
+    def poll(self, now_ns: int) -> list[Slot]:
+        """Let time pass."""
+
+
+class Combinations:
+    """Walk all combinations of the waiting readings; take the first whose stamps fit together."""
+
+    next_deadline_ns: int | None = None
+
+    def __init__(self, settings: SyncSettings) -> None:
+        self._slop_ns = settings.tolerance_ns
+        self._keep = settings.queue
+        self._queues: dict[str, dict[int, Any]] = {
+            name: {} for name in (*settings.cameras, *settings.radars)
+        }
+
+    def poll(self, now_ns: int) -> list[Slot]:
+        """Nothing is due by time alone."""
+        del now_ns
+        return []
+
+    def push(self, sensor: str, stamp_ns: int, reading: Any, now_ns: int) -> list[Slot]:
+        """Take in one reading."""
+        del now_ns
+        queue = self._queues[sensor]
+        queue[stamp_ns] = reading
+        while len(queue) > self._keep:
+            del queue[min(queue)]
+        candidates = []
+        for name, other in self._queues.items():
+            near = [stamp_ns] if name == sensor else [s for s in other if self._fits(s, stamp_ns)]
+            candidates.append(sorted(near, key=lambda s: abs(s - stamp_ns)))
+        for stamps_ns in itertools.product(*candidates):
+            if max(stamps_ns) - min(stamps_ns) < self._slop_ns:
+                return [self._take(stamps_ns)]
+        return []
+
+    def _fits(self, first_ns: int, second_ns: int) -> bool:
+        return abs(first_ns - second_ns) <= self._slop_ns
+
+    def _take(self, stamps_ns: tuple[int, ...]) -> Slot:
+        chosen = dict(zip(self._queues, stamps_ns, strict=True))
+        readings = {name: self._queues[name].pop(stamp) for name, stamp in chosen.items()}
+        return Slot(stamp_ns=max(stamps_ns), readings=readings, missing={}, stamps_ns=chosen)
+
+
+def run(
+    sync: Synchronizer, stream: list[Reading], give_up_s: float
+) -> tuple[list[Slot], list[float], bool]:
+    """Return slots, seconds of each message, and whether all messages were taken in."""
+    slots: list[Slot] = []
+    spent_s: list[float] = []
+    for sensor_reading in stream:
+        begin = time.process_time_ns()
+        while (due_ns := sync.next_deadline_ns) is not None and due_ns < sensor_reading.arrival_ns:
+            slots += sync.poll(due_ns)
+        slots += sync.push(
+            sensor_reading.sensor, sensor_reading.stamp_ns, None, sensor_reading.arrival_ns
+        )
+        spent_s.append((time.process_time_ns() - begin) * 1e-9)
+        if len(spent_s) % 100 == 0 and sum(spent_s) > give_up_s:
+            return slots, spent_s, False
+    return slots, spent_s, True
+
+
+def measure(
+    make: Callable[[SyncSettings], Synchronizer],
+    settings: SyncSettings,
+    case: dict[str, Any],
+    options: argparse.Namespace,
+) -> dict[str, Any]:
+    """Return the figures of one synchroniser in one case, over all seeds."""
+    alive = set(CAMERAS + RADARS) - set(case.get("dead", ()))
+    frames, complete, possible, spent_s, finished = 0, 0, 0.0, [], True
+    for seed in range(options.seeds):
+        stream = rig_stream(seed, options.seconds, CAMERA_HZ, **case)
+        slots, times_s, is_whole = run(make(settings), stream, options.give_up)
+        finished &= is_whole
+        frames += len(slots)
+        complete += sum(alive <= set(slot.readings) for slot in slots)
+        possible += CAMERA_HZ * options.seconds * len(times_s) / len(stream)
+        spent_s += times_s
+    return {
+        "frames": round(frames / possible, 4),
+        "complete": round(complete / possible, 4),
+        "mean_us": round(1e6 * statistics.fmean(spent_s), 1),
+        "p99_us": round(1e6 * statistics.quantiles(spent_s, n=100)[-1], 1),
+        "worst_us": round(1e6 * max(spent_s), 1),
+        "finished": finished,
+    }
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
+    parser.add_argument("--seconds", type=float, default=30.0)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--give-up", type=float, default=20.0)
+    options = parser.parse_args()
+    makers: dict[str, tuple[Callable[[SyncSettings], Synchronizer], int]] = {
+        "slots": (SlotSynchronizer, 4),
+        "combinations": (Combinations, 10),
+    }
+    try:
+        MessageFiltersSynchronizer(SyncSettings(cameras=CAMERAS))
+        makers["message_filters"] = (MessageFiltersSynchronizer, 10)
+    except ConfigError:
+        pass
+    report: dict[str, Any] = {"machine": platform.processor() or platform.machine()}
+    for name, given in CASES.items():
+        case = {key: value for key, value in given.items() if key != "tolerance_ms"}
+        tolerance_ns = given.get("tolerance_ms", 120) * 1_000_000
+        found = {}
+        for maker, (make, queue) in makers.items():
+            settings = SyncSettings(
+                cameras=CAMERAS, radars=RADARS, tolerance_ns=tolerance_ns, queue=queue
+            )
+            found[maker] = measure(make, settings, case, options)
+        ours = found["slots"]
+        report[name] = {
+            **found,
+            "times_slower_than_slots": {
+                maker: {key: round(figures[key] / ours[key], 1) for key in ("mean_us", "worst_us")}
+                for maker, figures in found.items()
+                if maker != "slots"
+            },
+        }
+    print(json.dumps(report, indent=2))
+
+
+if __name__ == "__main__":
+    main()
