@@ -28,7 +28,7 @@ class IntensityGate(nn.Module):
 
     def reset_outputs(self) -> None:
         """Let the gate start open (0.88) and nearly flat, yet with a gradient behind it."""
-        nn.init.normal_(self.out.weight, std=0.01)
+        nn.init.normal_(self.out.weight, std=0.003)
         nn.init.constant_(self.out.bias, GATE_BIAS)  # type: ignore[arg-type]
 
     def forward(
