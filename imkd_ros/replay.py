@@ -148,8 +148,7 @@ def as_mapping(detections: Detections) -> dict[str, Any]:
             "size_m": [float(value) for value in detections.size_m[i]],
             "yaw_rad": float(detections.yaw_rad[i]),
             "velocity_mps": [
-                float(value) if value == value else None
-                for value in detections.velocity_mps[i]
+                float(value) if value == value else None for value in detections.velocity_mps[i]
             ],
         }
         for i, name in enumerate(detections.names)

@@ -9,6 +9,7 @@ one dies. However this ends, no process is left behind.
 """
 
 import argparse
+import signal
 import sys
 import tempfile
 import time
@@ -19,7 +20,7 @@ from types import MappingProxyType
 from imkd_core.errors import DataError, ImkdError
 from imkd_ros.bag_topics import not_negative, positive, report
 from imkd_ros.graph_client import ACTIVATE, CONFIGURE, DEACTIVATE, GraphClient
-from imkd_ros.graph_environment import graph_environment
+from imkd_ros.graph_environment import graph_environment, remove_dead_segments
 from imkd_ros.graph_options import (
     OUTPUTS,
     GraphOptions,
@@ -61,6 +62,8 @@ def run_graph(options: GraphOptions) -> GraphResult:
             answers = _Run(options, processes, log_folder).drive(topics)
         except _RunError as error:
             failure = str(error)
+    if -signal.SIGKILL in processes.exit_codes.values():
+        remove_dead_segments()
     failure = failure or _bad_exit(processes.exit_codes)
     played, recorded = processes.report(PLAYER), processes.report(RECORDER)
     tails = {name: processes.tail(name) for name in processes.names} if failure else {}

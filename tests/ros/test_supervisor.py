@@ -19,6 +19,7 @@ from imkd_core.data.nuscenes import NuScenes
 from imkd_core.data.nuscenes_to_bag import SceneOptions, write_scene
 from imkd_core.data.recording import open_bag
 from imkd_core.errors import ConfigError, DataError
+from imkd_ros.graph_environment import remove_dead_segments
 from imkd_ros.graph_options import GraphOptions
 from imkd_ros.parameter_file import read_settings
 from imkd_ros.replay import Replay, read_answers
@@ -120,6 +121,8 @@ def running(place, tmp_path):
         for child in children.values():
             if child.is_running():
                 child.kill()
+        time.sleep(3.0)
+        remove_dead_segments()
 
 
 def _by_module(pid: int) -> dict[str, psutil.Process]:
