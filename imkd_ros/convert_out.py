@@ -49,7 +49,6 @@ def ros_messages() -> SimpleNamespace:
         ConfigError: ROS 2 or vision_msgs is not installed.
     """
     try:
-        from geometry_msgs.msg import Pose
         from sensor_msgs.msg import PointCloud2, PointField
         from vision_msgs.msg import (
             Detection3D,
@@ -70,7 +69,6 @@ def ros_messages() -> SimpleNamespace:
         ObjectHypothesisWithPose=ObjectHypothesisWithPose,
         PointCloud2=PointCloud2,
         PointField=PointField,
-        Pose=Pose,
         VisionClass=VisionClass,
     )
 
@@ -93,9 +91,27 @@ def to_detection3d_array(detections: Detections, frame_id: str, messages: Any = 
     array = classes.Detection3DArray()
     set_header(array.header, detections.stamp_ns, frame_id)
     covariance = np.diag(COVARIANCE_DIAGONAL).reshape(-1)
-    array.detections = [
-        _to_detection(detections, i, frame_id, covariance, classes) for i in range(len(detections))
-    ]
+    rows = zip(
+        detections.names,
+        detections.scores.tolist(),
+        detections.center_m.tolist(),
+        detections.size_m.tolist(),
+        detections.yaw_rad.tolist(),
+        strict=True,
+    )
+    boxes = []
+    for name, score, center_m, size_m, yaw_rad in rows:
+        item = classes.Detection3D()
+        item.header = array.header
+        result = classes.ObjectHypothesisWithPose()
+        result.hypothesis.class_id, result.hypothesis.score = name, score
+        _fill_pose(result.pose.pose, center_m, yaw_rad)
+        result.pose.covariance = covariance
+        item.results = [result]
+        _fill_pose(item.bbox.center, center_m, yaw_rad)
+        item.bbox.size.x, item.bbox.size.y, item.bbox.size.z = size_m
+        boxes.append(item)
+    array.detections = boxes
     return array
 
 
@@ -183,28 +199,9 @@ def to_label_info(class_names: Sequence[str], threshold: float, messages: Any = 
     return info
 
 
-def _to_detection(
-    boxes: Detections, i: int, frame_id: str, covariance: NDArray[np.float64], classes: Any
-) -> Any:
-    item = classes.Detection3D()
-    set_header(item.header, boxes.stamp_ns, frame_id)
-    result = classes.ObjectHypothesisWithPose()
-    result.hypothesis.class_id = boxes.class_names[boxes.labels[i]]
-    result.hypothesis.score = float(boxes.scores[i])
-    result.pose.pose = _to_pose(boxes, i, classes)
-    result.pose.covariance = covariance
-    item.results = [result]
-    item.bbox.center = _to_pose(boxes, i, classes)
-    item.bbox.size.x, item.bbox.size.y, item.bbox.size.z = map(float, boxes.size_m[i])
-    return item
-
-
-def _to_pose(boxes: Detections, i: int, classes: Any) -> Any:
-    pose = classes.Pose()
-    pose.position.x, pose.position.y, pose.position.z = map(float, boxes.center_m[i])
-    half_rad = float(boxes.yaw_rad[i]) / 2
-    pose.orientation.z, pose.orientation.w = math.sin(half_rad), math.cos(half_rad)
-    return pose
+def _fill_pose(pose: Any, center_m: Sequence[float], yaw_rad: float) -> None:
+    pose.position.x, pose.position.y, pose.position.z = center_m
+    pose.orientation.z, pose.orientation.w = math.sin(yaw_rad / 2), math.cos(yaw_rad / 2)
 
 
 def _yaw_of(orientation: Any, i: int) -> float:

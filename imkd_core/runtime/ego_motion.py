@@ -72,6 +72,7 @@ class PoseBuffer:
         self._baseline_ns = velocity_baseline_ns
         self._stamps_ns: list[int] = []
         self._poses: list[Float64] = []
+        self._reference: tuple[int, Float64 | None] | None = None  # of the last `relative`
         self.jumps = 0
 
     def __len__(self) -> int:
@@ -92,6 +93,7 @@ class PoseBuffer:
         """Forget all poses."""
         self._stamps_ns.clear()
         self._poses.clear()
+        self._reference = None
 
     def push(self, stamp_ns: int, odom_from_ego: ArrayLike) -> None:
         """Add a pose, in any order; the same stamp again replaces the pose.
@@ -103,6 +105,7 @@ class PoseBuffer:
         if self._stamps_ns and stamp_ns < self._stamps_ns[-1] - self._jump_ns:
             self.clear()
             self.jumps += 1
+        self._reference = None
         index = bisect_left(self._stamps_ns, stamp_ns)
         if index < len(self._stamps_ns) and self._stamps_ns[index] == stamp_ns:
             self._poses[index] = pose
@@ -131,7 +134,9 @@ class PoseBuffer:
         """
         if reference_ns == stamp_ns:
             return np.eye(4)
-        odom_from_reference, odom_from_ego = self.pose_at(reference_ns), self.pose_at(stamp_ns)
+        if self._reference is None or self._reference[0] != reference_ns:
+            self._reference = reference_ns, self.pose_at(reference_ns)
+        odom_from_reference, odom_from_ego = self._reference[1], self.pose_at(stamp_ns)
         if odom_from_reference is None or odom_from_ego is None:
             return None
         return invert_transform(odom_from_reference) @ odom_from_ego

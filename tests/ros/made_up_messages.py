@@ -97,25 +97,29 @@ class Empty:
         return value
 
 
+def _with_pose(pose: Any) -> None:
+    pose.orientation.x = pose.orientation.y = 0.0
+
+
 def _detection() -> Empty:
     item = Empty()
     item.id = ""
+    _with_pose(item.bbox.center)
     return item
 
 
-def _pose() -> Empty:
-    pose = Empty()
-    pose.orientation.x = pose.orientation.y = 0.0
-    return pose
+def _hypothesis() -> Empty:
+    result = Empty()
+    _with_pose(result.pose.pose)
+    return result
 
 
 STAND_INS = SimpleNamespace(
     Detection3D=_detection,
     Detection3DArray=Empty,
     LabelInfo=Empty,
-    ObjectHypothesisWithPose=Empty,
+    ObjectHypothesisWithPose=_hypothesis,
     PointCloud2=Empty,
     PointField=Empty,
-    Pose=_pose,
     VisionClass=Empty,
 )

@@ -143,6 +143,19 @@ def test_the_same_stamp_again_replaces_the_pose() -> None:
     np.testing.assert_array_equal(buffer.pose_at(START_NS + 100 * MS), moved)
 
 
+def test_a_pose_that_comes_later_changes_what_was_known_before() -> None:
+    buffer = PoseBuffer()
+    for at_ms in (0, 100):
+        buffer.push(START_NS + at_ms * MS, np.eye(4))
+    reference_ns, at_ns = START_NS + 150 * MS, START_NS + 100 * MS
+    np.testing.assert_allclose(buffer.relative(reference_ns, at_ns), np.eye(4))
+    buffer.push(START_NS + 200 * MS, rigid_transform(np.eye(3), [2.0, 0, 0]))
+    found = buffer.relative(reference_ns, at_ns)
+    np.testing.assert_allclose(found, rigid_transform(np.eye(3), [-1.0, 0, 0]))
+    buffer.clear()
+    assert buffer.relative(reference_ns, at_ns) is None
+
+
 def test_the_past_is_forgotten_by_age_and_by_number() -> None:
     by_age = PoseBuffer(keep_ns=200 * MS)
     by_number = PoseBuffer(max_poses=5)
