@@ -46,6 +46,7 @@ def pipeline_settings(
         base_frame=settings.text("base_frame"),
         ego_frame=settings.text("ego_motion.frame"),
         odometry_topic=settings.text("ego_motion.odometry_topic"),
+        pose_wait_ns=settings.nanoseconds("ego_motion.max_wait_ms"),
         decode_width_px=inputs.image_width_px,
     )
 

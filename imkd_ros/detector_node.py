@@ -38,9 +38,7 @@ class DetectorNode(LifecycleNode):
             NODE_NAME, automatically_declare_parameters_from_overrides=True, **arguments
         )
         self._session: Session | None = None
-        self._store = ParameterStore(
-            self, lambda: self._session is not None, self._on_parameters
-        )
+        self._store = ParameterStore(self, lambda: self._session is not None, self._on_parameters)
         self._reset_service = self.create_service(Trigger, "~/reset", self._on_reset)
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:

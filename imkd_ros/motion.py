@@ -57,6 +57,11 @@ class EgoMotion:
             return False
         return abs(now_ns - self._last_arrival_ns) <= _ALIVE_NS
 
+    def reaches(self, stamps_ns: Iterable[int]) -> bool:
+        """Whether there is a pose at or after every stamp, so that none is extrapolated."""
+        newest_ns = self._poses.newest_ns
+        return newest_ns is not None and all(stamp_ns <= newest_ns for stamp_ns in stamps_ns)
+
     def clear(self) -> None:
         """Forget all poses."""
         self._poses = PoseBuffer()

@@ -117,6 +117,14 @@ _SPECS = (
         description="nav_msgs/Odometry to take ego motion from instead of TF; empty = TF.",
     ),
     ParameterSpec(
+        name="ego_motion.max_wait_ms",
+        default=20.0,
+        low=0,
+        high=5000,
+        description="Longest wait of a complete frame for the pose at its newest stamp; then the "
+        "pose is extrapolated.",
+    ),
+    ParameterSpec(
         name="sync.method",
         default="slots",
         choices=("slots", "message_filters"),

@@ -23,7 +23,7 @@ the calibration.
 
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from types import MappingProxyType
 from typing import Any
@@ -51,10 +51,17 @@ _MAX_WAITING = 8
 
 @dataclass(frozen=True, kw_only=True)
 class _Waiting:
-    """A slot that waits for the ego poses of its stamps."""
+    """A slot that waits for the ego poses of its stamps.
+
+    Attributes:
+        slot: complete, or out of time itself.
+        deadline_ns: when it goes out without the poses that are missing.
+        look_ns: until then poses must be exact; from then on extrapolated ones will do.
+    """
 
     slot: Slot
     deadline_ns: int
+    look_ns: int
 
 
 class Pipeline:
@@ -115,7 +122,7 @@ class Pipeline:
     @property
     def next_deadline_ns(self) -> int | None:
         """When `poll` must be called at the latest; None while nothing waits."""
-        times = [waiting.deadline_ns for waiting in self._waiting]
+        times = [waiting.look_ns for waiting in self._waiting]
         due_ns = self._sync.next_deadline_ns
         return min([*times, *([] if due_ns is None else [due_ns])], default=None)
 
@@ -152,12 +159,11 @@ class Pipeline:
 
     def flush(self) -> list[Frame]:
         """Return everything that still waits; for the end of a recording."""
-        frames = []
-        while (due_ns := self.next_deadline_ns) is not None:
-            waiting = len(self._waiting), self._sync.pending
+        frames: list[Frame] = []
+        last_ns = None
+        while (due_ns := self.next_deadline_ns) not in (None, last_ns):
             frames += self.poll(due_ns)
-            if waiting == (len(self._waiting), self._sync.pending):
-                break
+            last_ns = due_ns
         return frames
 
     def reset(self) -> None:
@@ -265,17 +271,25 @@ class Pipeline:
             self._waiting.clear()
             self._events.append("time went back (a bag that starts again?): readings forgotten")
         deadline_ns = now_ns + self._settings.sync.deadline_ns if due_ns is None else due_ns
-        self._waiting.extend(_Waiting(slot=slot, deadline_ns=deadline_ns) for slot in slots)
+        look_ns = min(now_ns + self._settings.pose_wait_ns, deadline_ns)
+        self._waiting.extend(
+            _Waiting(slot=slot, deadline_ns=deadline_ns, look_ns=look_ns) for slot in slots
+        )
         if not self._waiting:
             return []
         self.refresh_calibration()
         frames = []
         while self._waiting:
-            slot = self._waiting[0].slot
-            stamps_ns = _stamps(slot)
+            head = self._waiting[0]
+            slot, stamps_ns = head.slot, _stamps(head.slot)
             motion = self._motion.relative(slot.stamp_ns, stamps_ns)
-            is_due = now_ns >= self._waiting[0].deadline_ns or len(self._waiting) > _MAX_WAITING
-            if not is_due and self._pays_to_wait(slot, len(motion) < len(stamps_ns), now_ns):
+            lacks_motion = len(motion) < len(stamps_ns) or (
+                now_ns < head.look_ns and not self._motion.reaches(stamps_ns)
+            )
+            is_due = now_ns >= head.deadline_ns or len(self._waiting) > _MAX_WAITING
+            if not is_due and self._pays_to_wait(slot, lacks_motion, now_ns):
+                if now_ns >= head.look_ns:
+                    self._waiting[0] = replace(head, look_ns=head.deadline_ns)
                 break
             self._waiting.popleft()
             self._has_begun = True

@@ -16,6 +16,8 @@ class PipelineSettings:
         base_frame: TF frame of the vehicle; boxes are in it.
         ego_frame: TF frame that stands still; empty = no ego motion.
         odometry_topic: `nav_msgs/Odometry` to take ego motion from; empty = TF.
+        pose_wait_ns: a frame waits so long for the pose at its newest stamp before the pose is
+            extrapolated; never beyond the deadline.
         decode_width_px: compressed images are decoded to half, a quarter or an eighth while they
             stay this wide (the network image's width); None = in full. Never made to depend on
             CameraInfo, which may arrive before or after the first image.
@@ -26,4 +28,5 @@ class PipelineSettings:
     base_frame: str = "base_link"
     ego_frame: str = "odom"
     odometry_topic: str = ""
+    pose_wait_ns: int = 20_000_000
     decode_width_px: int | None = None
