@@ -23,7 +23,8 @@ print('{"answer": 42}', flush=True)
 print("a line of the log", file=sys.stderr, flush=True)
 if "short" in sys.argv:
     sys.exit(7)
-child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+sleep = [sys.executable, "-c", "import time; time.sleep(60)"]
+child = subprocess.Popen(sleep, stderr=subprocess.DEVNULL)
 open(sys.argv[1], "w").write(str(child.pid))
 try:
     time.sleep(60)
@@ -131,10 +132,11 @@ def test_a_killed_parent_takes_its_children_along(tmp_path, environment):
 
 
 def test_sigterm_becomes_an_exception_and_signals_can_be_put_aside():
+    before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(SystemExit) as raised, terminated_is_an_exception():
         os.kill(os.getpid(), signal.SIGTERM)
     assert raised.value.code == 143
     with signals_ignored():
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGTERM)
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert signal.getsignal(signal.SIGTERM) is before
