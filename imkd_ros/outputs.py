@@ -96,7 +96,8 @@ class Outputs:
         """Publish the stages of one frame."""
         if self._is_wanted("latency"):
             stamp = _time(stamp_ns)
-            message = latency_array(stage_ms, self._node.get_name(), self._hardware, stamp)
+            name = self._node.get_fully_qualified_name().lstrip("/")
+            message = latency_array(stage_ms, name, self._hardware, stamp)
             self._publishers["latency"].publish(message)
 
     def close(self) -> None:

@@ -61,6 +61,7 @@ class Session:
     def __init__(self, node: LifecycleNode, settings: NodeSettings) -> None:
         self._node = node
         self._log = node.get_logger()
+        self._name = node.get_fully_qualified_name().lstrip("/")
         self._settings = settings
         sensors = load_sensor_set(sensors_file(settings.text("sensors_file")))
         self._bundle = load_bundle(bundle_folder(settings.text("model.bundle")))
@@ -244,9 +245,7 @@ class Session:
                 self._log_level(status)
         self._levels, self._published_s = found, now_s
         stamp = self._node.get_clock().now().to_msg()
-        self._diagnostics.publish(
-            diagnostic_array(statuses, self._node.get_name(), self._bundle.name, stamp)
-        )
+        self._diagnostics.publish(diagnostic_array(statuses, self._name, self._bundle.name, stamp))
 
     def _log_level(self, status: Status) -> None:
         text = f"{status.name}: {LEVELS[status.level]}: {status.message}"

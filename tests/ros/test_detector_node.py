@@ -310,9 +310,8 @@ def test_calibration_that_comes_late_is_waited_for_and_said(make_bench):
     bench.start()
     bench.listen_to_boxes()
     assert bench.feed(lambda: bench.drops("frames").get("uncalibrated", 0) >= 2)
-    status = bench.status("calibration")
-    assert status.level == b"\x02"
-    assert "CameraInfo on /a/info" in status.message
+    assert bench.feed(lambda: bench.status("calibration").level == b"\x02")
+    assert "CameraInfo on /a/info" in bench.status("calibration").message
     assert not bench.boxes
     bench.calibrate()
     assert bench.feed(lambda: bench.boxes, seconds=3.0)
