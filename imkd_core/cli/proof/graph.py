@@ -13,8 +13,8 @@ from imkd_core.data.nuscenes_to_bag import SceneOptions, provenance, write_scene
 from imkd_core.errors import ImkdError
 from imkd_core.runtime.bundle import Bundle
 
-#: The node waits this share of the frames' period for a late sensor or pose. A vehicle's default suits
-#: 12 Hz; between key frames at 2 Hz there is time, and a machine that is busy needs it.
+#: The node waits this share of the frames' period for a late sensor or pose. A vehicle's default
+#: suits 12 Hz; between key frames at 2 Hz there is time, and a machine that is busy needs it.
 DEADLINE_SHARE = 0.8
 
 
