@@ -161,5 +161,5 @@ def player_arguments(options: GraphOptions, topics: Sequence[str]) -> list[str]:
     return [
         *(str(options.bag), "--rate", str(options.rate), "--loop", str(options.passes)),
         *("--wait-timeout", str(options.ready_timeout_s), "--delay", "0.5", "--linger", "1.0"),
-        *("--wait-for", *topics),
+        *("--wait-for", *topics, "/clock"),
     ]

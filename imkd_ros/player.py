@@ -9,6 +9,7 @@ nodes with `use_sim_time` see the time of the recording; header stamps are not c
 
 import argparse
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -18,14 +19,21 @@ from typing import Any
 
 import rclpy
 from rclpy.duration import Duration
-from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
 from rosgraph_msgs.msg import Clock
 
 from imkd_core.data.recording import Bag, BagTopic, open_bag
 from imkd_core.errors import DataError, ImkdError
-from imkd_ros.bag_topics import message_class, not_negative, positive, qos_profile, report
+from imkd_ros.bag_topics import (
+    message_class,
+    not_negative,
+    positive,
+    qos_profile,
+    report,
+    stop_on_signals,
+)
 
 #: How long the player waits at its end until reliable subscribers have everything.
 ACKNOWLEDGE_TIMEOUT_S = 10.0
@@ -70,15 +78,17 @@ class BagPlayer(Node):
         largest_delay_s: how late the latest message was, wall time.
     """
 
-    def __init__(self, bag: Bag, options: PlayerOptions) -> None:
+    def __init__(self, bag: Bag, options: PlayerOptions, stop: threading.Event) -> None:
         super().__init__("bag_player", start_parameter_services=False)
         self.counts: Counter[str] = Counter()
         self.largest_delay_s = 0.0
         self._bag = bag
         self._options = options
+        self._stop = stop
         topics = options.topics or tuple(bag.topics)
         _check_topics(bag, topics, topics=tuple(bag.topics))
-        _check_topics(bag, (*options.wait_for, *options.best_effort), topics=topics)
+        named = (*options.wait_for, *options.best_effort)
+        _check_topics(bag, named, topics=(*topics, "/clock"))
         self._publishers_by_topic = {
             topic: self._make_publisher(topic, bag.topics[topic])
             for topic in topics
@@ -90,7 +100,7 @@ class BagPlayer(Node):
         self._clock_ns = -1
 
     def play(self) -> None:
-        """Wait for subscribers, then publish the bag; return early when ROS shuts down.
+        """Wait for subscribers, then publish the bag; return early when told to stop.
 
         Raises:
             DataError: no subscribers came in time, or the bag is damaged.
@@ -98,10 +108,13 @@ class BagPlayer(Node):
         self._wait_for_subscribers()
         self._sleep_until(time.monotonic() + self._options.delay_s)
         passes = 0
-        while self.context.ok() and (passes < self._options.passes or not self._options.passes):
+        while self._may_go_on() and (passes < self._options.passes or not self._options.passes):
             self._play_once()
             passes += 1
         self._wait_for_acknowledgements()
+
+    def _may_go_on(self) -> bool:
+        return not self._stop.is_set() and bool(self.context.ok())
 
     def _make_publisher(self, topic: str, info: BagTopic) -> Any:
         depth = max(1, info.count) if info.is_latched else self._options.depth
@@ -112,12 +125,12 @@ class BagPlayer(Node):
     def _wait_for_subscribers(self) -> None:
         give_up = time.monotonic() + self._options.wait_timeout_s
         missing = set(self._options.wait_for)
-        while missing and self.context.ok():
+        publishers = {**self._publishers_by_topic, "/clock": self._clock}
+        while missing and self._may_go_on():
             missing = {
                 topic
                 for topic in missing
-                if self._publishers_by_topic[topic].get_subscription_count()
-                < self._options.min_subscribers
+                if publishers[topic].get_subscription_count() < self._options.min_subscribers
             }
             if missing and time.monotonic() > give_up:
                 raise DataError(
@@ -133,7 +146,7 @@ class BagPlayer(Node):
         for message in self._bag.messages(tuple(self._publishers_by_topic)):
             due_s = start_s + (message.stamp_ns - start_ns) * 1e-9 / self._options.rate
             self._run_clock(message.stamp_ns, due_s)
-            if not self.context.ok():
+            if not self._may_go_on():
                 return
             self.largest_delay_s = max(self.largest_delay_s, time.monotonic() - due_s)
             self._publish_clock(message.stamp_ns)
@@ -144,27 +157,27 @@ class BagPlayer(Node):
 
     def _run_clock(self, stamp_ns: int, due_s: float) -> None:
         """Sleep until `due_s`, where bag time is `stamp_ns`; let `/clock` run up to it."""
-        while self.context.ok() and (left_s := due_s - time.monotonic()) > 0:
+        while self._may_go_on() and (left_s := due_s - time.monotonic()) > 0:
             if self._options.clock_period_s:
                 self._publish_clock(stamp_ns - round(left_s * self._options.rate * 1e9))
-            time.sleep(min(left_s, self._options.clock_period_s or 0.1))
+            time.sleep(min(left_s, self._options.clock_period_s or 0.1, 0.1))
 
     def _publish_clock(self, stamp_ns: int) -> None:
-        if self._options.clock_period_s and stamp_ns > self._clock_ns and self.context.ok():
+        if self._options.clock_period_s and stamp_ns > self._clock_ns and self._may_go_on():
             self._clock_ns = stamp_ns
             message = Clock()
             message.clock.sec, message.clock.nanosec = divmod(stamp_ns, 1_000_000_000)
             self._clock.publish(message)
 
     def _sleep_until(self, due_s: float) -> None:
-        while self.context.ok() and (left_s := due_s - time.monotonic()) > 0:
+        while self._may_go_on() and (left_s := due_s - time.monotonic()) > 0:
             time.sleep(min(left_s, 0.1))
 
     def _wait_for_acknowledgements(self) -> None:
         give_up = time.monotonic() + ACKNOWLEDGE_TIMEOUT_S
         for topic, publisher in self._publishers_by_topic.items():
             left_s = max(0.0, give_up - time.monotonic())
-            if self.context.ok() and not publisher.wait_for_all_acked(Duration(seconds=left_s)):
+            if self._may_go_on() and not publisher.wait_for_all_acked(Duration(seconds=left_s)):
                 self.get_logger().warning(f"a subscriber of {topic} has not taken all messages")
 
 
@@ -218,17 +231,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in ("topics", "wait_for", "best_effort"):
         values[name] = tuple(values[name])
     options = PlayerOptions(**values)
-    rclpy.init(args=raw)
+    rclpy.init(args=raw, signal_handler_options=SignalHandlerOptions.NO)
     player = None
     try:
-        with open_bag(path) as bag:
-            player = BagPlayer(bag, options)
+        with stop_on_signals() as stop, open_bag(path) as bag:
+            player = BagPlayer(bag, options, stop)
             player.play()
     except ImkdError as error:
         sys.stderr.write(f"bag_player: {error}\n")
         return 2
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass  # the counts below say how far it came
     finally:
         if player is not None:
             counts = dict(player.counts)

@@ -8,7 +8,6 @@ when recording ends: after SIGINT, SIGTERM, a number of messages, or a time with
 """
 
 import argparse
-import signal
 import sys
 import time
 from collections import Counter
@@ -18,15 +17,16 @@ from pathlib import Path
 
 import rclpy
 from rclpy.event_handler import SubscriptionEventCallbacks
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
 
 from imkd_core.data.bag_writer import BagWriter
 from imkd_core.errors import ImkdError
-from imkd_ros.bag_topics import message_class, positive, qos_profile, report
+from imkd_ros.bag_topics import message_class, positive, qos_profile, report, stop_on_signals
 
 #: How often the graph is asked for topics that have not appeared yet.
 DISCOVERY_PERIOD_S = 0.1
@@ -188,17 +188,12 @@ def record(path: Path, options: RecorderOptions, *, overwrite: bool = False) -> 
     Raises:
         DataError: the bag cannot be written, or a topic's type is not installed.
     """
-    with BagWriter(path, overwrite=overwrite) as writer:
+    with stop_on_signals() as stop, BagWriter(path, overwrite=overwrite) as writer:
         node = BagRecorder(writer, options)
         executor = SingleThreadedExecutor()
         executor.add_node(node)
-        try:
-            while node.context.ok() and not node.is_done:
-                executor.spin_once(timeout_sec=0.1)
-        except (KeyboardInterrupt, ExternalShutdownException):
-            pass  # the usual end of a recording
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)  # the bag is completed whatever comes now
+        while node.context.ok() and not stop.is_set() and not node.is_done:
+            executor.spin_once(timeout_sec=0.1)
         node.write_early()
         counts = {
             "recorded": node.counts.total(),
@@ -221,7 +216,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         idle_s=values.idle_s,
         use_sim_time=values.use_sim_time,
     )
-    rclpy.init(args=raw)
+    rclpy.init(args=raw, signal_handler_options=SignalHandlerOptions.NO)
     try:
         report(record(values.bag, options, overwrite=values.overwrite))
     except ImkdError as error:
