@@ -32,6 +32,7 @@ from launch_ros.events.lifecycle import ChangeState
 from lifecycle_msgs.msg import Transition
 
 from imkd_core.errors import ImkdError
+from imkd_ros.graph_options import GraphOptions, input_topics
 from imkd_ros.resources import bundle_folder
 from launch import LaunchContext, LaunchDescription
 
@@ -170,11 +171,18 @@ def ending(name: str) -> list:
 
 
 def bag_player(given: dict[str, str]) -> list[Node]:
+    """Return the player; it begins when the node hears the bag's sensor topics."""
     if not given["bag"]:
         return []
+    bag = Path(given["bag"]).expanduser().absolute()
+    sensors = Path(given["sensors"]).expanduser() if given["sensors"] else None
+    try:
+        topics = input_topics(GraphOptions(bag=bag, recording=bag, sensors=sensors))
+    except ImkdError as error:
+        raise RuntimeError(f"bag:={bag}: {error}") from None
     loop = ["--loop", given["loop"]] if given["loop"] != "0" else ["--loop"]
-    bag = str(Path(given["bag"]).expanduser().absolute())
-    arguments = [bag, "--rate", given["rate"], *loop, "--delay", "1.0", "--linger", "1.0"]
+    arguments = [str(bag), "--rate", given["rate"], *loop]
+    arguments += ["--delay", "0.5", "--linger", "1.0", "--wait-for", *topics]
     return [Node(package="imkd_ros", executable="bag_player", arguments=arguments, output="screen")]
 
 

@@ -18,12 +18,13 @@ pytest.importorskip("rclpy")
 pytest.importorskip("launch_ros", reason="launch_ros comes with a ROS 2 installation")
 
 from imkd_core.data.bag_writer import BagWriter
-from imkd_core.data.messages import make, make_transform
+from imkd_core.data.messages import make, make_header, make_transform
 from tests.ros.tiny_bundle import write_tiny_bundle
 
 pytestmark = [pytest.mark.ros, pytest.mark.usefixtures("ros_environment")]
 
 START_NS = 1_700_000_000_000_000_000
+IMAGE_TOPIC = "/sensing/cam_front/image/compressed"
 
 LAUNCHER = """
 import sys
@@ -79,6 +80,13 @@ def bag(tmp_path_factory):
             moved = [make_transform(stamp_ns, "odom", "base_link", np.eye(4))]
             message = make("tf2_msgs/msg/TFMessage", transforms=moved)
             writer.write("/tf", "tf2_msgs/msg/TFMessage", stamp_ns, message)
+            picture = make(
+                "sensor_msgs/msg/CompressedImage",
+                header=make_header(stamp_ns, "cam_front_optical_frame"),
+                format="jpeg",
+                data=np.zeros(100, np.uint8),
+            )
+            writer.write(IMAGE_TOPIC, "sensor_msgs/msg/CompressedImage", stamp_ns, picture)
     return path
 
 
@@ -164,7 +172,8 @@ def test_a_bag_is_played_once_the_node_is_active_and_its_end_ends_all(
         assert process.wait(60) == 0, log()
     text = log()
     assert text.index("configured: model") < text.index("[bag_player-2]: process started")
-    assert '"/tf": 10' in text
+    assert f'"{IMAGE_TOPIC}": 10' in text
+    assert "bad image" in text  # the made-up pictures are none: the node heard them
     started = process_ids(log, "detector_node") + process_ids(log, "bag_player")
     assert len(started) == 2
     assert not any(is_alive(i) for i in started)
@@ -197,7 +206,12 @@ def test_a_refused_configure_ends_everything_with_the_reason(
 
 
 @pytest.mark.parametrize(
-    ("argument", "words"), [("rviz:=perhaps", "true, false"), ("sensors:=/no/where", "not exist")]
+    ("argument", "words"),
+    [
+        ("rviz:=perhaps", "true, false"),
+        ("sensors:=/no/where", "not exist"),
+        ("bag:=/etc", "bag"),
+    ],
 )
 def test_a_wrong_argument_is_refused_by_name(
     prefix, project_root, tmp_path, bundle, argument, words
