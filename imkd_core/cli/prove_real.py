@@ -17,8 +17,11 @@ Examples:
 
 import argparse
 import json
+import math
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from imkd_core.errors import ConfigError
 
@@ -85,13 +88,23 @@ def run(arguments: argparse.Namespace) -> int:
     report.write(output, verdict, record, config.inputs.bev)
 
     summary = output / "summary.json"
-    summary.write_text(json.dumps(verdict.summary, indent=2) + "\n", encoding="utf-8")
+    text = json.dumps(without_nan(verdict.summary), indent=2, allow_nan=False)
+    summary.write_text(f"{text}\n", encoding="utf-8")
     sys.stdout.write(f"report: {output / 'report.html'}\nsummary: {summary}\n")
     missed = verdict.missed
     for line in missed:
         sys.stdout.write(f"MISSED {line}\n")
     sys.stdout.write("proof failed\n" if missed else "every goal is met\n")
     return 1 if missed else 0
+
+
+def without_nan(value: Any) -> Any:
+    """Return plain values in which numbers that JSON cannot say are None."""
+    if isinstance(value, Mapping):
+        return {key: without_nan(item) for key, item in value.items()}
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
 
 
 def _say(step: int, what: str) -> None:

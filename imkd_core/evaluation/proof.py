@@ -26,26 +26,47 @@ MOVING_MPS = 0.5
 #: Largest difference, in any number of any box, between the online and the offline path.
 SAME_BOX = 1e-4
 
-#: Goals, by the name of the measure: (unit, at least, at most).
-GOALS: Mapping[str, tuple[str, float | None, float | None]] = {
-    "delivered_fraction": ("fraction", 1.0, 1.0),
-    "recall_1m": ("fraction", 0.95, None),
-    "precision_1m": ("fraction", 0.95, None),
-    "center_error_max_m": ("m", None, 0.3),
-    "size_error_max": ("fraction", None, 0.2),
-    "yaw_error_max_rad": ("rad", None, 0.2),
-    "moving_velocity_error_max_mps": ("m/s", None, 1.0),
-    "online_offline_difference": ("", None, SAME_BOX),
+
+@dataclass(frozen=True, kw_only=True)
+class Goal:
+    """What a figure must reach: its name for a reader, its unit, and its bounds."""
+
+    label: str
+    unit: str = "fraction"
+    at_least: float | None = None
+    at_most: float | None = None
+
+
+#: Figure -> goal.
+GOALS: Mapping[str, Goal] = {
+    "delivered_fraction": Goal(label="Frames answered", at_least=1.0, at_most=1.0),
+    "recall_1m": Goal(label="Recall within 1 m", at_least=0.95),
+    "precision_1m": Goal(label="Precision within 1 m", at_least=0.95),
+    "center_error_max_m": Goal(label="Largest centre error", unit="m", at_most=0.3),
+    "size_error_max": Goal(label="Largest size error (1 - IoU)", at_most=0.2),
+    "yaw_error_max_rad": Goal(label="Largest yaw error", unit="rad", at_most=0.2),
+    "moving_velocity_error_max_mps": Goal(
+        label="Largest velocity error of moving cars", unit="m/s", at_most=1.0
+    ),
+    "online_offline_difference": Goal(
+        label="Online against offline, any number", unit="", at_most=SAME_BOX
+    ),
 }
 
-#: Goals of the controls on recall: control -> measure -> (at least, at most).
-CONTROL_GOALS: Mapping[str, Mapping[str, tuple[float | None, float | None]]] = {
-    "cameras_masked": {"recall": (None, 0.1)},
-    "cameras_permuted": {"recall": (None, 0.2)},
-    "images_mirrored": {"recall": (None, 0.1)},
-    "camera_masked": {"recall_own": (None, 0.1), "recall_others": (0.95, None)},
-    "radar_masked": {"recall": (None, None)},
-    "radar_shifted": {"recall": (None, None)},
+#: Control -> (its name for a reader, recall by part -> goal).
+CONTROL_GOALS: Mapping[str, tuple[str, Mapping[str, Goal]]] = {
+    "cameras_masked": ("All cameras masked", {"recall": Goal(label="recall", at_most=0.1)}),
+    "cameras_permuted": ("Cameras permuted", {"recall": Goal(label="recall", at_most=0.2)}),
+    "images_mirrored": ("Images mirrored", {"recall": Goal(label="recall", at_most=0.1)}),
+    "camera_masked": (
+        "One camera masked",
+        {
+            "recall_own": Goal(label="recall of what it alone sees", at_most=0.1),
+            "recall_others": Goal(label="recall of the others", at_least=0.95),
+        },
+    ),
+    "radar_masked": ("Radar masked", {"recall": Goal(label="recall")}),
+    "radar_shifted": ("Radar shifted", {"recall": Goal(label="recall")}),
 }
 
 
@@ -112,7 +133,7 @@ def worst_figures(frames: Sequence[Mapping[str, float]]) -> dict[str, float]:
     worst = {}
     for name in frames[0] if frames else ():
         values = [frame[name] for frame in frames]
-        is_error = GOALS[name][2] is not None
+        is_error = GOALS[name].at_most is not None
         worst[name] = float(max(values) if is_error else min(values))
     return worst
 
@@ -132,15 +153,18 @@ def largest_difference(first: Detections, second: Detections) -> float:
 def measures(figures: Mapping[str, float], notes: Mapping[str, str]) -> tuple[Measure, ...]:
     """Return the figures with their goals."""
     return tuple(
-        Measure(
-            name=name,
-            value=figures.get(name),
-            unit=unit,
-            at_least=low,
-            at_most=high,
-            note=notes.get(name, ""),
-        )
-        for name, (unit, low, high) in GOALS.items()
+        _measure(goal, figures.get(name), notes.get(name, "")) for name, goal in GOALS.items()
+    )
+
+
+def _measure(goal: Goal, value: float | None, note: str = "") -> Measure:
+    return Measure(
+        name=goal.label,
+        value=value,
+        unit=goal.unit,
+        at_least=goal.at_least,
+        at_most=goal.at_most,
+        note=note,
     )
 
 
@@ -156,20 +180,11 @@ def control_recalls(
 
 def control_entry(name: str, description: str, recalls: Mapping[str, float]) -> Control:
     """Return a control with the goals that it has."""
-    goals = CONTROL_GOALS[name]
+    title, goals = CONTROL_GOALS[name]
     return Control(
-        name=name,
+        name=title,
         question=description,
-        measures=tuple(
-            Measure(
-                name=measure,
-                value=recalls.get(measure),
-                unit="fraction",
-                at_least=low,
-                at_most=high,
-            )
-            for measure, (low, high) in goals.items()
-        ),
+        measures=tuple(_measure(goal, recalls.get(part)) for part, goal in goals.items()),
     )
 
 

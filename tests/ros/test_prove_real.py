@@ -30,7 +30,7 @@ def test_the_proof_runs_through_the_real_graph_and_leaves_its_report(
     arguments = ["prove-real", "--data", str(tmp_path / "data"), "--output", str(output)]
     settings = [text for pair in SMALL for text in ("--set", pair)]
     assert main([*arguments, "--frames", str(FRAMES), *settings]) == 1
-    assert "MISSED recall_1m" in capsys.readouterr().out
+    assert "MISSED Recall within 1 m" in capsys.readouterr().out
 
     summary = json.loads((output / "summary.json").read_text())
     assert summary["frames_in"] == summary["frames_out"] == FRAMES

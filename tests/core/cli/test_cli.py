@@ -10,6 +10,7 @@ import pytest
 from imkd_core.__main__ import VERBS, main
 from imkd_core.cli import doctor
 from imkd_core.cli.common import open_nuscenes, parse_overrides
+from imkd_core.cli.prove_real import without_nan
 from imkd_core.errors import ConfigError, DataError
 from imkd_core.resources import share_folder
 from tests.core.data.made_up import write_dataroot
@@ -142,6 +143,11 @@ def test_doctor_names_the_remedy_of_each_fault(tmp_path):
     assert [check.level for check in (old, absent, closed)] == ["FAULT", "FAULT", "note"]
     assert all(check.remedy for check in (old, absent, closed))
     assert doctor.check_module("json", "", doctor.RED).level == doctor.GREEN
+
+
+def test_numbers_that_json_cannot_say_become_null():
+    values = {"a": float("nan"), "b": {"c": float("inf"), "d": 1.5}, "e": "text", "f": True}
+    assert without_nan(values) == {"a": None, "b": {"c": None, "d": 1.5}, "e": "text", "f": True}
 
 
 @pytest.mark.parametrize("verb", VERBS)
