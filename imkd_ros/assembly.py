@@ -14,7 +14,7 @@ from imkd_core.runtime.slots import SyncSettings
 from imkd_core.types import Detections
 from imkd_ros.parameters import NodeSettings, class_values
 from imkd_ros.pipeline_settings import PipelineSettings
-from imkd_ros.sensors import SensorSet
+from imkd_ros.sensors import SensorSet, check_topic
 
 #: Farthest range that can be asked for, metres.
 _MAX_RANGE_M = 1000.0
@@ -32,7 +32,12 @@ def pipeline_settings(
         settings: the node's parameters (`NodeSettings(values={})` = all defaults).
         sensors: names of the sensors, in order.
         inputs: of the model.
+
+    Raises:
+        ConfigError: a value is impossible beside the others.
     """
+    odometry_topic = settings.text("ego_motion.odometry_topic")
+    check_topic("parameter 'ego_motion.odometry_topic'", odometry_topic)
     return PipelineSettings(
         sync=SyncSettings(
             cameras=tuple(sensors.cameras),
@@ -45,7 +50,7 @@ def pipeline_settings(
         method=settings.text("sync.method"),
         base_frame=settings.text("base_frame"),
         ego_frame=settings.text("ego_motion.frame"),
-        odometry_topic=settings.text("ego_motion.odometry_topic"),
+        odometry_topic=odometry_topic,
         pose_wait_ns=settings.nanoseconds("ego_motion.max_wait_ms"),
         decode_width_px=inputs.image_width_px,
     )

@@ -15,6 +15,7 @@
 The order of the cameras is the order of the model's input.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +36,22 @@ COMPRESSED_SUFFIX = "/compressed"
 MAX_SENSORS = 32
 
 _MAX_OFFSET_MS = 1000.0
+
+
+#: A ROS 2 topic name: absolute, relative, or private to the node.
+_TOPIC = re.compile(r"(~/|/)?[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*")
+
+
+def check_topic(name: str, topic: str) -> None:
+    """Refuse what ROS would not take as a topic name; empty is fine.
+
+    Raises:
+        ConfigError: naming the setting `name`.
+    """
+    require(
+        not topic or (_TOPIC.fullmatch(topic) is not None and "__" not in topic),
+        f"{name} must be a topic name such as /front/image or ~/input/front, got '{topic}'",
+    )
 
 
 def _check_offset(name: str, offset_ms: float) -> None:
@@ -71,6 +88,8 @@ class CameraSource:
             f"transport must be one of {', '.join(TRANSPORTS)}, got '{self.transport}'",
         )
         _check_offset("camera", self.stamp_offset_ms)
+        check_topic("image", self.image)
+        check_topic("camera_info", self.camera_info)
 
     @property
     def stamp_offset_ns(self) -> int:
@@ -162,6 +181,7 @@ class RadarSource:
     def __post_init__(self) -> None:
         """Refuse an offset or a cap that cannot be meant."""
         _check_offset("radar", self.stamp_offset_ms)
+        check_topic("points", self.points)
         require(
             0 < abs(self.velocity_scale) <= 10,
             f"velocity_scale must be within +-10 and not 0, got {self.velocity_scale}",

@@ -33,6 +33,9 @@ POLL_S = 0.01
 #: How often health is judged; it is published when a level changed or the period is over.
 HEALTH_S = 0.1
 
+#: Simulated time has so long to begin before it is missed, seconds.
+CLOCK_S = 3.0
+
 #: At most one warning per sensor and reason in this time, seconds.
 WARNING_S = 5.0
 
@@ -81,6 +84,7 @@ class Session:
         self._worker: NewestWorker[_Job] | None = None
         self._levels: dict[str, int] = {}
         self._published_s = 0.0
+        self._clock_due_s = 0.0
         self._open_topics(sensors)
 
     def _open_topics(self, sensors: Any) -> None:
@@ -111,6 +115,7 @@ class Session:
         self._state.is_active = True
         self._state.refusal = ""
         self._health.start(self._now_ns())
+        self._clock_due_s = self._steady_s() + CLOCK_S
         self._worker = NewestWorker(self._work, self._on_refusal, "imkd_inference")
         self._outputs.publish_labels(
             self._bundle.head.class_names, self._bundle.head.score_threshold
@@ -231,7 +236,7 @@ class Session:
             self._warn(problem)
         self._health.note_problems(problems, now_ns)
         self._state.has_subscriber = self._outputs.has_subscriber
-        self._state.is_time_standing = now_ns == 0
+        self._state.is_time_standing = now_ns == 0 and self._steady_s() > self._clock_due_s
         statuses = self._health.evaluate(self._pipeline, self._state, now_ns)
         self._publish_health(statuses)
 

@@ -225,6 +225,7 @@ def test_reset_is_a_service(make_bench):
         ("model.bundle", "/nowhere", ["/nowhere", "bundle"]),
         ("model.bundle", "/some/net.pth", ["net.pth", "never loaded"]),
         ("sync.dead_after_ms", 20.0, ["dead_after", "deadline"]),
+        ("ego_motion.odometry_topic", "/an odometry", ["ego_motion.odometry_topic", "topic name"]),
     ],
 )
 def test_a_wrong_parameter_refuses_configure_by_name(make_bench, capfd, name, value, words):
