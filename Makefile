@@ -45,10 +45,9 @@ test: lint ## lint, then all tests; at least 85 % of lines covered
 	$(PY) -m pytest --cov --cov-report=term --cov-report=xml:build/coverage/coverage.xml \
 	  --cov-fail-under=$(COVERAGE_MIN)
 
-bench: setup ## run benchmarks/*.py, one file per claim in the README
-	@set -e; for file in benchmarks/bench_*.py; do \
-	  [ -e "$$file" ] || { echo "no benchmarks yet"; break; }; \
-	  echo "== $$file"; $(PY) "$$file"; \
+bench: setup ## run every benchmark, a file of benchmarks/ for each claim
+	@set -e; for file in benchmarks/[a-z]*.py; do \
+	  name=$$(basename "$$file" .py); echo "== $$name"; $(PY) -m benchmarks.$$name; \
 	done
 
 clean: ## delete what was built and written, .venv included
