@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _write(arguments: argparse.Namespace) -> int:
-    from imkd_core.cli.common import open_nuscenes, progress_bar
+    from imkd_core.cli.common import open_nuscenes, progress
     from imkd_core.data.bag_writer import BagWriter
     from imkd_core.data.nuscenes_to_bag import SceneOptions, provenance, write_scene
     from imkd_core.errors import DataError
@@ -53,11 +53,10 @@ def _write(arguments: argparse.Namespace) -> int:
     writer = BagWriter(
         arguments.output, overwrite=arguments.overwrite, custom_data=provenance(scene)
     )
-    with progress_bar() as bar, writer:
-        task = bar.add_task(scene, total=None, note="")
+    with progress(scene) as update, writer:
 
         def on_progress(written: int, total: int) -> None:
-            bar.update(task, completed=written, total=total)
+            update(written, "messages", total)
 
         frames = write_scene(reader, scene, writer, options, on_progress)
     sys.stdout.write(

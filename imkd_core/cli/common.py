@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What several verbs share: opening data folders, reading KEY=VALUE texts, progress bars."""
+"""What several verbs share: opening data folders, reading KEY=VALUE texts, progress."""
 
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +12,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from imkd_core.data.nuscenes import NuScenes
 from imkd_core.errors import ConfigError, DataError
+
+#: Where there is no terminal, progress is a line so often, seconds.
+LINE_PERIOD_S = 15.0
 
 
 def open_nuscenes(root: Path, version: str | None) -> NuScenes:
@@ -55,12 +62,45 @@ def _number(text: str) -> float | str:
         return text
 
 
-def progress_bar() -> Progress:
-    """Return the progress bar of long work: name, bar, count, time left, and a text `note`."""
-    return Progress(
+@contextmanager
+def progress(what: str, total: int | None = None) -> Iterator[Callable[..., None]]:
+    """Show how long work proceeds: a bar on a terminal, a line every few seconds elsewhere.
+
+    Yields:
+        `update(done, note="", total=None)`: how much is done, a few words, a new total.
+    """
+    if not sys.stdout.isatty():
+        yield _LineProgress(what, total).update
+        return
+    columns = (
         TextColumn("[bold]{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
     )
+    with Progress(*columns) as bar:
+        task = bar.add_task(what, total=total, note="")  # an update's total of None keeps it
+
+        def update(done: int, note: str = "", total: int | None = None) -> None:
+            bar.update(task, completed=done, note=note, total=total)
+
+        yield update
+
+
+class _LineProgress:
+    """Prints a line when the work starts, now and then, and when it is complete."""
+
+    def __init__(self, what: str, total: int | None) -> None:
+        self._what = what
+        self._total = total
+        self._printed_s = float("-inf")
+
+    def update(self, done: int, note: str = "", total: int | None = None) -> None:
+        self._total = total or self._total
+        is_last = done == self._total
+        if is_last or time.monotonic() - self._printed_s >= LINE_PERIOD_S:
+            self._printed_s = time.monotonic()
+            of = f"/{self._total}" if self._total else ""
+            sys.stdout.write(f"{self._what} {done}{of} {note}\n")
+            sys.stdout.flush()

@@ -63,10 +63,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _shown(replay: "Replay", bag: Path) -> Iterator["Detections"]:
     """Yield the answers, showing their count."""
-    from imkd_core.cli.common import progress_bar
+    from imkd_core.cli.common import progress
 
-    with progress_bar() as bar:
-        task = bar.add_task("replay", total=None, note="")
-        for _, found in replay.run(bag):
-            bar.update(task, advance=1, note=f"{len(found)} boxes")
+    with progress("replay") as update:
+        for done, (_, found) in enumerate(replay.run(bag), start=1):
+            update(done, f"frames, {len(found)} boxes in the last")
             yield found

@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Train; print where the checkpoint is."""
-    from imkd_core.cli.common import open_nuscenes, parse_overrides, progress_bar
+    from imkd_core.cli.common import open_nuscenes, parse_overrides, progress
     from imkd_core.config import load_config
     from imkd_core.data.dataset import DetectionDataset
     from imkd_core.training.engine import StepReport
@@ -44,12 +44,10 @@ def run(arguments: argparse.Namespace) -> int:
     config = load_config(arguments.config, parse_overrides(arguments.set))
     reader = open_nuscenes(arguments.data, arguments.version)
     dataset = DetectionDataset(reader.samples(arguments.scene), config)
-    with progress_bar() as bar:
-        task = bar.add_task(config.name, total=config.train.steps, note="")
+    with progress(config.name, config.train.steps) as update:
 
         def on_step(report: StepReport) -> None:
-            terms = " ".join(f"{name} {value:.3f}" for name, value in report.terms.items())
-            bar.update(task, completed=report.step, note=terms)
+            update(report.step, " ".join(f"{k} {v:.3f}" for k, v in report.terms.items()))
 
         path = train(
             config,

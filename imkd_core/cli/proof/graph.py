@@ -4,7 +4,7 @@
 import os
 from pathlib import Path
 
-from imkd_core.cli.common import progress_bar
+from imkd_core.cli.common import progress
 from imkd_core.config import Config
 from imkd_core.data.bag_writer import BagWriter
 from imkd_core.data.dataset import DetectionDataset
@@ -29,11 +29,10 @@ def fit_and_export(config: Config, record: SampleRecord, output: Path, licence: 
     from imkd_core.training.engine import StepReport
     from imkd_core.training.train import train
 
-    with progress_bar() as bar:
-        task = bar.add_task("fit", total=config.train.steps, note="")
+    with progress("fit", config.train.steps) as update:
 
         def on_step(report: StepReport) -> None:
-            bar.update(task, completed=report.step, note=f"loss {report.loss:.3f}")
+            update(report.step, f"loss {report.loss:.3f}")
 
         dataset = DetectionDataset((record,), config)
         run = train(config, dataset, output / "run", resume=True, on_step=on_step)

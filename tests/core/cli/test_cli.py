@@ -9,7 +9,7 @@ import pytest
 
 from imkd_core.__main__ import VERBS, main
 from imkd_core.cli import doctor
-from imkd_core.cli.common import open_nuscenes, parse_overrides
+from imkd_core.cli.common import open_nuscenes, parse_overrides, progress
 from imkd_core.cli.prove_real import without_nan
 from imkd_core.errors import ConfigError, DataError
 from imkd_core.resources import share_folder
@@ -143,6 +143,20 @@ def test_doctor_names_the_remedy_of_each_fault(tmp_path):
     assert [check.level for check in (old, absent, closed)] == ["FAULT", "FAULT", "note"]
     assert all(check.remedy for check in (old, absent, closed))
     assert doctor.check_module("json", "", doctor.RED).level == doctor.GREEN
+
+
+def test_progress_without_a_terminal_is_a_line_at_the_start_and_at_the_end(capsys):
+    with progress("fit", 100) as update:
+        for done in range(1, 101):
+            update(done, "loss 1")
+    assert capsys.readouterr().out.splitlines() == ["fit 1/100 loss 1", "fit 100/100 loss 1"]
+
+
+def test_progress_on_a_terminal_is_a_bar(monkeypatch, capsys):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    with progress("fit") as update:
+        update(3, "loss 1", 5)
+    assert "fit" in capsys.readouterr().out
 
 
 def test_numbers_that_json_cannot_say_become_null():
