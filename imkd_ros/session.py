@@ -27,7 +27,7 @@ from imkd_ros.tally import FRAMES, Problem
 from imkd_ros.throttle import Throttle
 from imkd_ros.worker import NewestWorker
 
-#: How often deadlines of frames are looked at, seconds.
+#: How often deadlines are looked at while a frame waits, seconds.
 POLL_S = 0.01
 
 #: How often health is judged; it is published when a level changed or the period is over.
@@ -165,14 +165,18 @@ class Session:
     def _on_message(self, topic: str, message: Any) -> None:
         now_ns = self._now_ns()
         self._offer(self._pipeline.on_message(topic, message, now_ns), now_ns)
+        is_idle = self._poll_timer is not None and self._poll_timer.is_canceled()
+        if is_idle and self._pipeline.next_deadline_ns is not None:
+            self._poll_timer.reset()
 
     def _on_poll(self) -> None:
+        """Send off the frames whose time is up; rest while none waits."""
         now_ns = self._now_ns()
         due_ns = self._pipeline.next_deadline_ns
-        if due_ns is not None and now_ns >= due_ns:
+        if due_ns is None:
+            self._poll_timer.cancel()
+        elif now_ns >= due_ns:
             self._offer(self._pipeline.poll(now_ns), now_ns)
-        if self._worker is not None:
-            self._worker.check()
 
     def _offer(self, frames: list[Frame], now_ns: int) -> None:
         for frame in frames:
@@ -225,6 +229,8 @@ class Session:
 
     def _on_health(self) -> None:
         """Log what is new, judge, and publish when it is time or a level changed."""
+        if self._worker is not None:
+            self._worker.check()
         now_ns = self._now_ns()
         self._pipeline.refresh_calibration()
         for event in self._pipeline.take_events():

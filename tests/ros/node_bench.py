@@ -266,6 +266,11 @@ class Bench:
                     return status
         return None
 
+    def level(self, name):
+        """Return the newest level of a part: 0, 1 or 2; None while nothing was heard."""
+        status = self.status(name)
+        return None if status is None else status.level[0]
+
     def drops(self, sensor):
         """Return reason -> count of a sensor."""
         return self.node._session._pipeline.counters.get(sensor, {})
