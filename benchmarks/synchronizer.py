@@ -23,7 +23,7 @@ from typing import Any, Protocol
 from imkd_core.errors import ConfigError
 from imkd_core.runtime.slots import Slot, SyncSettings
 from imkd_core.runtime.synchronizer import SlotSynchronizer
-from imkd_ros.message_filters_sync import MessageFiltersSynchronizer
+from imkd_ros.bridge.message_filters_sync import MessageFiltersSynchronizer
 from tests.core.runtime.streams import CAMERAS, RADARS, Reading, rig_stream
 
 CAMERA_HZ = 12.0

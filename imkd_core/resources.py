@@ -9,9 +9,12 @@ import os
 import sys
 from pathlib import Path
 
-from imkd_core.errors import ConfigError
+from imkd_core.errors import BundleError, ConfigError
 
 _PACKAGE = "imkd_ros"
+
+#: Environment variables that name Fast DDS's profile: of today, and up to ROS 2 Jazzy.
+PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
 
 
 def share_folder() -> Path:
@@ -37,3 +40,38 @@ def share_folder() -> Path:
 def bundles() -> list[Path]:
     """Return the folders of the model bundles that came with the package."""
     return sorted(path.parent for path in (share_folder() / "models").glob("*/bundle.json"))
+
+
+def sensors_file(given: str) -> Path:
+    """Return the sensor file that is meant; empty = the one of the package."""
+    return Path(given).expanduser() if given else share_folder() / "config" / "sensors.yaml"
+
+
+def bundle_folder(given: str) -> Path:
+    """Return the model bundle that is meant; empty = the one of the package.
+
+    Raises:
+        BundleError: the package ships none, or more than one.
+    """
+    if given:
+        return Path(given).expanduser()
+    found = bundles()
+    if len(found) == 1:
+        return found[0]
+    if found:
+        names = ", ".join(path.name for path in found)
+        raise BundleError(f"the package holds several bundles ({names}); name one in model.bundle")
+    raise BundleError(
+        f"no model ships with this version ({share_folder() / 'models'} holds no bundle); train "
+        "and export one (`imkd train`, `imkd export`, or `make prove-real`) and name its folder in "
+        "model.bundle"
+    )
+
+
+def dds_profile_variable() -> str:
+    """Return the environment variable that names Fast DDS's profile to this ROS distribution.
+
+    Up to Jazzy only the older name is read; from Kilted on it warns that it is deprecated.
+    """
+    is_old = os.environ.get("ROS_DISTRO") in ("humble", "iron", "jazzy")
+    return PROFILE_VARIABLES[1] if is_old else PROFILE_VARIABLES[0]

@@ -19,10 +19,10 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from std_srvs.srv import Trigger
 
 from imkd_core.errors import ImkdError
-from imkd_ros.assembly import keep_heap
-from imkd_ros.parameter_store import ParameterStore
-from imkd_ros.parameters import NodeSettings
-from imkd_ros.session import Session
+from imkd_ros.bridge.assembly import keep_heap
+from imkd_ros.bridge.parameters import NodeSettings
+from imkd_ros.node.parameter_store import ParameterStore
+from imkd_ros.node.session import Session
 
 NODE_NAME = "imkd_detector"
 

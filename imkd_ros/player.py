@@ -26,7 +26,7 @@ from rosgraph_msgs.msg import Clock
 
 from imkd_core.data.recording import Bag, BagTopic, open_bag
 from imkd_core.errors import DataError, ImkdError
-from imkd_ros.bag_topics import (
+from imkd_ros.graph.bag_topics import (
     message_class,
     not_negative,
     positive,

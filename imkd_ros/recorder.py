@@ -26,7 +26,7 @@ from rclpy.utilities import remove_ros_args
 
 from imkd_core.data.bag_writer import BagWriter
 from imkd_core.errors import ImkdError
-from imkd_ros.bag_topics import message_class, positive, qos_profile, report, stop_on_signals
+from imkd_ros.graph.bag_topics import message_class, positive, qos_profile, report, stop_on_signals
 
 #: How often the graph is asked for topics that have not appeared yet.
 DISCOVERY_PERIOD_S = 0.1

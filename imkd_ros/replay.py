@@ -21,16 +21,16 @@ from imkd_core.data.bag_writer import BagWriter
 from imkd_core.data.box_messages import make_box_array, make_objects_table
 from imkd_core.data.recording import Bag, BagMessage, open_bag
 from imkd_core.errors import DataError
+from imkd_core.resources import bundle_folder, sensors_file
 from imkd_core.runtime.backends import open_backend
 from imkd_core.runtime.bundle import load_bundle
 from imkd_core.runtime.detector import Detector
 from imkd_core.types import Detections, Frame, SensorRig
-from imkd_ros.assembly import backend_settings, capped, pipeline_settings, thresholds
-from imkd_ros.convert_out import COVARIANCE_DIAGONAL, from_objects_cloud
-from imkd_ros.parameters import NodeSettings
-from imkd_ros.pipeline import Pipeline
-from imkd_ros.resources import bundle_folder, sensors_file
-from imkd_ros.sensors import load_sensor_set
+from imkd_ros.bridge.assembly import backend_settings, capped, pipeline_settings, thresholds
+from imkd_ros.bridge.convert_out import COVARIANCE_DIAGONAL, from_objects_cloud
+from imkd_ros.bridge.parameters import NodeSettings
+from imkd_ros.bridge.pipeline import Pipeline
+from imkd_ros.bridge.sensors import load_sensor_set
 
 #: Topics of the answers in a bag, by their names on the node with its default name.
 DETECTIONS_TOPIC = "/imkd_detector/output/detections"

@@ -18,10 +18,10 @@ from pathlib import Path
 from types import MappingProxyType
 
 from imkd_core.errors import DataError, ImkdError
-from imkd_ros.bag_topics import not_negative, positive, report
-from imkd_ros.graph_client import ACTIVATE, CONFIGURE, DEACTIVATE, GraphClient
-from imkd_ros.graph_environment import graph_environment, remove_dead_segments
-from imkd_ros.graph_options import (
+from imkd_ros.graph.bag_topics import not_negative, positive, report
+from imkd_ros.graph.client import ACTIVATE, CONFIGURE, DEACTIVATE, GraphClient
+from imkd_ros.graph.environment import graph_environment, remove_dead_segments
+from imkd_ros.graph.options import (
     OUTPUTS,
     GraphOptions,
     GraphResult,
@@ -30,7 +30,7 @@ from imkd_ros.graph_options import (
     player_arguments,
     recorder_arguments,
 )
-from imkd_ros.processes import Processes, terminated_is_an_exception
+from imkd_ros.graph.processes import Processes, terminated_is_an_exception
 
 DETECTOR, PLAYER, RECORDER = "detector", "player", "recorder"
 

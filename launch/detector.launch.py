@@ -13,6 +13,7 @@ import shutil
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
+from launch import LaunchContext, LaunchDescription
 from launch.actions import (
     DeclareLaunchArgument,
     EmitEvent,
@@ -32,9 +33,8 @@ from launch_ros.events.lifecycle import ChangeState
 from lifecycle_msgs.msg import Transition
 
 from imkd_core.errors import ImkdError
-from imkd_ros.graph_options import GraphOptions, input_topics
-from imkd_ros.resources import bundle_folder
-from launch import LaunchContext, LaunchDescription
+from imkd_core.resources import PROFILE_VARIABLES, bundle_folder, dds_profile_variable
+from imkd_ros.graph.options import GraphOptions, input_topics
 
 SHARE = Path(get_package_share_directory("imkd_ros"))
 CONFIG = SHARE / "config"
@@ -92,13 +92,12 @@ def choose(given: dict[str, str], name: str, words: tuple[str, ...]) -> None:
 
 def dds_profile(path: str) -> list:
     """Return what sets the DDS profile; the user's own profile and a small /dev/shm win."""
-    name = "FASTRTPS_DEFAULT_PROFILES_FILE"
-    if not path or name in os.environ:
+    if not path or any(name in os.environ for name in PROFILE_VARIABLES):
         return []
     if not Path("/dev/shm").is_dir() or shutil.disk_usage("/dev/shm").free < SHM_BYTES:
         text = f"/dev/shm has less than {SHM_BYTES >> 20} MB: the DDS profile is not used, and raw "
         return [LogInfo(msg=text + "images may get lost (docker run --shm-size=1g)")]
-    return [SetEnvironmentVariable(name, path)]
+    return [SetEnvironmentVariable(dds_profile_variable(), path)]
 
 
 def detector(given: dict[str, str], model: Path) -> LifecycleNode:

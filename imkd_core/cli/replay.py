@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Replay; print frames, boxes, speed, and what was dropped and why."""
-    from imkd_ros.parameter_file import read_settings
+    from imkd_ros.bridge.parameter_file import read_settings
     from imkd_ros.replay import Replay, write_bag, write_jsonl
 
     overrides = {"model.bundle": arguments.model, "sensors_file": arguments.sensors}

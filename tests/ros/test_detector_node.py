@@ -19,7 +19,7 @@ from tf2_msgs.msg import TFMessage
 from vision_msgs.msg import LabelInfo
 from visualization_msgs.msg import Marker, MarkerArray
 
-from imkd_ros.convert_out import from_objects_cloud
+from imkd_ros.bridge.convert_out import from_objects_cloud
 from tests.ros.node_bench import (
     ACTIVATE,
     CLEANUP,

@@ -12,7 +12,7 @@ from imkd_core.data.nuscenes import NuScenes
 from imkd_core.data.nuscenes_to_bag import SceneOptions, write_scene
 from imkd_core.data.recording import open_bag
 from imkd_core.errors import BundleError, DataError
-from imkd_ros.parameter_file import read_settings
+from imkd_ros.bridge.parameter_file import read_settings
 from imkd_ros.replay import DETECTIONS_TOPIC, Replay, read_answers, write_bag, write_jsonl
 from tests.core.data.made_up import write_dataroot
 from tests.ros.tiny_bundle import write_tiny_bundle

@@ -19,9 +19,9 @@ from imkd_core.data.nuscenes import NuScenes
 from imkd_core.data.nuscenes_to_bag import SceneOptions, write_scene
 from imkd_core.data.recording import open_bag
 from imkd_core.errors import ConfigError, DataError
-from imkd_ros.graph_environment import remove_dead_segments
-from imkd_ros.graph_options import GraphOptions
-from imkd_ros.parameter_file import read_settings
+from imkd_ros.bridge.parameter_file import read_settings
+from imkd_ros.graph.environment import remove_dead_segments
+from imkd_ros.graph.options import GraphOptions
 from imkd_ros.replay import Replay, read_answers
 from imkd_ros.supervisor import main, run_graph
 from tests.core.data.made_up import write_dataroot
@@ -129,7 +129,7 @@ def _by_module(pid: int) -> dict[str, psutil.Process]:
     found = {}
     for child in psutil.Process(pid).children(recursive=True):
         for part in child.cmdline():
-            if part.startswith("imkd_ros.") and part != "imkd_ros.supervised":
+            if part.startswith("imkd_ros.") and part != "imkd_ros.graph.supervised":
                 found[part.removeprefix("imkd_ros.")] = child
     return found
 

@@ -51,7 +51,7 @@ def play(
     Raises:
         ImkdError: the graph failed; the message holds the ends of the logs.
     """
-    from imkd_ros.graph_options import GraphOptions
+    from imkd_ros.graph.options import GraphOptions
     from imkd_ros.supervisor import run_graph
 
     bag, recording = output / "bag", output / "recording"

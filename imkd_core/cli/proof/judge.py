@@ -159,7 +159,7 @@ def _replay(
     Returns:
         The answers, and control -> (what it does, recall by part).
     """
-    from imkd_ros.parameters import NodeSettings
+    from imkd_ros.bridge.parameters import NodeSettings
     from imkd_ros.replay import Replay
 
     settings = NodeSettings(

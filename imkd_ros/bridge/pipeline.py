@@ -1,0 +1,353 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Message -> converter -> synchroniser -> `Frame`, with the rig and the ego motion in force.
+
+The part that the node and the offline replay share, so that both answer a bag alike. No ROS and
+no clock in here: messages are read by their fields (rclpy's and the bag library's alike) and the
+caller says what time it is.
+
+    pipeline = Pipeline(sensors, settings)      # `assembly.pipeline_settings` makes the settings
+    for topic, message, log_time_ns in bag:
+        for frame in pipeline.on_message(topic, message, log_time_ns):
+            detector.set_rig(pipeline.rig)
+            detections = detector.detect(frame)
+
+Between messages, call `poll(now_ns)` no later than `next_deadline_ns`: frames whose deadline has
+passed go out with what is there. At the end of a bag, `flush()` gives what still waits.
+`topics` says which topics to feed: those of the sensor set, as they stand in it, `/tf`,
+`/tf_static` and the odometry topic where one is set. Others are ignored.
+
+A message that cannot be used is dropped and counted in `tally` with a text that says what to do;
+nothing is raised for it. A clock that goes back (a bag that starts again) resets everything but
+the calibration.
+"""
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from types import MappingProxyType
+from typing import Any
+
+from imkd_core.errors import CalibrationError, ImkdError
+from imkd_core.geometry import Float64
+from imkd_core.runtime.slots import Slot
+from imkd_core.runtime.synchronizer import SlotSynchronizer
+from imkd_core.runtime.transform_tree import TransformTree
+from imkd_core.types import CameraImage, Frame, RadarCloud, SensorRig
+from imkd_ros.bridge.calibration import CalibrationStore
+from imkd_ros.bridge.convert import (
+    stamp_ns,
+    to_camera_image,
+    to_camera_image_compressed,
+    to_radar_scan,
+)
+from imkd_ros.bridge.message_filters_sync import MessageFiltersSynchronizer
+from imkd_ros.bridge.motion import EgoMotion
+from imkd_ros.bridge.pipeline_settings import PipelineSettings
+from imkd_ros.bridge.sensors import SensorSet
+from imkd_ros.bridge.tally import FRAMES, REFUSALS, Tally
+
+TF_TOPIC = "/tf"
+TF_STATIC_TOPIC = "/tf_static"
+
+#: Slots that may wait for ego motion; a bound, never reached while TF is alive.
+_MAX_WAITING = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Waiting:
+    """A slot that waits for the ego poses of its stamps.
+
+    Attributes:
+        slot: complete, or out of time itself.
+        deadline_ns: when it goes out without the poses that are missing.
+        look_ns: until then poses must be exact; from then on extrapolated ones will do.
+    """
+
+    slot: Slot
+    deadline_ns: int
+    look_ns: int
+
+
+class Pipeline:
+    """Turns messages into frames; the module's docstring shows how.
+
+    Raises:
+        ConfigError: `message_filters` is asked for and not installed.
+    """
+
+    def __init__(self, sensors: SensorSet, settings: PipelineSettings) -> None:
+        self._sensors = sensors
+        self._settings = settings
+        self._sync: SlotSynchronizer | MessageFiltersSynchronizer = (
+            SlotSynchronizer(settings.sync)
+            if settings.method == "slots"
+            else MessageFiltersSynchronizer(settings.sync)
+        )
+        self._tree = TransformTree()
+        self._calibration = CalibrationStore(sensors, self._tree, settings.base_frame)
+        self._motion = EgoMotion(
+            self._tree, settings.ego_frame, settings.base_frame, bool(settings.odometry_topic)
+        )
+        self._waiting: deque[_Waiting] = deque()
+        self._events: list[str] = []
+        self._jumps = 0
+        self._has_begun = False
+        self._missing: Mapping[str, str] = {}
+        self._handlers = self._make_handlers()
+        self.tally = Tally()
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """Topics that are listened to, as they stand in the sensor set."""
+        return tuple(self._handlers)
+
+    @property
+    def rig(self) -> SensorRig:
+        """The rig in force for the frames just returned; the same object while unchanged."""
+        return self._calibration.rig
+
+    @property
+    def uncalibrated(self) -> Mapping[str, str]:
+        """Sensor -> what is missing of its calibration and what to start."""
+        return self._calibration.missing
+
+    @property
+    def missing(self) -> Mapping[str, str]:
+        """Sensor -> why it is not in the last frame."""
+        return self._missing
+
+    @property
+    def counters(self) -> Mapping[str, Mapping[str, int]]:
+        """Sensor (or `tally.FRAMES`) -> reason -> count of what was dropped."""
+        drops = dict(self.tally.drops)
+        own = {key: n for key, n in self._sync.counters.items() if n and key not in REFUSALS}
+        return {**drops, FRAMES: {**own, **drops.get(FRAMES, {})}}
+
+    @property
+    def next_deadline_ns(self) -> int | None:
+        """When `poll` must be called at the latest; None while nothing waits."""
+        times = [waiting.look_ns for waiting in self._waiting]
+        due_ns = self._sync.next_deadline_ns
+        return min([*times, *([] if due_ns is None else [due_ns])], default=None)
+
+    def take_events(self) -> list[str]:
+        """Return what changed since the last call (rig, time), one line each."""
+        events, self._events = self._events, []
+        return events
+
+    def refresh_calibration(self) -> None:
+        """Bring `rig` and `uncalibrated` up to date, also while no frame comes."""
+        text = self._calibration.refresh()
+        if text:
+            self._events.append(text)
+
+    def on_message(self, topic: str, message: Any, now_ns: int) -> list[Frame]:
+        """Take in one message and return the frames that are finished by now, oldest first.
+
+        Args:
+            topic: one of `topics`; a message of another is ignored.
+            message: the deserialised message; only read.
+            now_ns: time of arrival (online: the node's clock; offline: the bag's log time).
+        """
+        handler = self._handlers.get(topic)
+        if handler is None:
+            return []
+        due_ns = self._sync.next_deadline_ns
+        slots = handler(message, now_ns)
+        return self._frames(slots, now_ns, due_ns)
+
+    def poll(self, now_ns: int) -> list[Frame]:
+        """Return the frames whose deadline has passed by now, oldest first."""
+        due_ns = self._sync.next_deadline_ns
+        return self._frames(self._sync.poll(now_ns), now_ns, due_ns)
+
+    def flush(self) -> list[Frame]:
+        """Return everything that still waits; for the end of a recording."""
+        frames: list[Frame] = []
+        last_ns = None
+        while (due_ns := self.next_deadline_ns) not in (None, last_ns):
+            frames += self.poll(due_ns)
+            last_ns = due_ns
+        return frames
+
+    def reset(self) -> None:
+        """Forget readings and ego motion; calibration and counters stay."""
+        self._sync.reset()
+        self._forget_motion()
+        self._events.append("reset: readings and ego motion forgotten")
+
+    def _forget_motion(self) -> None:
+        self._waiting.clear()
+        self._motion.clear()
+
+    def _make_handlers(self) -> dict[str, Callable[[Any, int], list[Slot]]]:
+        handlers: dict[str, Callable[[Any, int], list[Slot]]] = {
+            TF_TOPIC: partial(self._on_transforms, False),
+            TF_STATIC_TOPIC: partial(self._on_transforms, True),
+        }
+        for name, camera in self._sensors.cameras.items():
+            for topic in filter(None, (camera.raw_topic, camera.compressed_topic)):
+                handlers[topic] = partial(self._on_image, name)
+            handlers[camera.camera_info] = partial(self._on_camera_info, name)
+        for name, radar in self._sensors.radars.items():
+            handlers[radar.points] = partial(self._on_points, name)
+        if self._settings.odometry_topic:
+            handlers[self._settings.odometry_topic] = self._on_odometry
+        return handlers
+
+    def _on_image(self, sensor: str, message: Any, now_ns: int) -> list[Slot]:
+        try:
+            image = self._read_image(sensor, message)
+        except ImkdError as error:
+            self.tally.drop(sensor, "bad image", str(error))
+            return []
+        return self._offer(sensor, image, now_ns)
+
+    def _read_image(self, sensor: str, message: Any) -> CameraImage:
+        offset_ns = self._sensors.cameras[sensor].stamp_offset_ns
+        if hasattr(message, "encoding"):
+            return to_camera_image(message, sensor, offset_ns)
+        width_px = self._settings.decode_width_px
+        return to_camera_image_compressed(message, sensor, width_px, offset_ns)
+
+    def _read_points(self, sensor: str, message: Any) -> RadarCloud:
+        source = self._sensors.radars[sensor]
+        velocity_mps = None
+        if not source.velocity_is_compensated and sensor in self.rig.radars:
+            stamp = stamp_ns(message.header, sensor) + source.stamp_offset_ns
+            velocity_mps = self._motion.velocity_of(self.rig.radars[sensor], stamp)
+        scan = to_radar_scan(message, sensor, source, velocity_mps, source.stamp_offset_ns)
+        for reason, number in scan.dropped.items():
+            self.tally.count(sensor, f"returns {reason}", number)
+        return scan.cloud
+
+    def _on_points(self, sensor: str, message: Any, now_ns: int) -> list[Slot]:
+        self._calibration.on_radar_frame(sensor, str(message.header.frame_id))
+        try:
+            cloud = self._read_points(sensor, message)
+        except ImkdError as error:
+            self.tally.drop(sensor, "bad scan", str(error))
+            return []
+        return self._offer(sensor, cloud, now_ns)
+
+    def _on_camera_info(self, sensor: str, message: Any, now_ns: int) -> list[Slot]:
+        try:
+            self._calibration.on_camera_info(sensor, message)
+        except CalibrationError as error:
+            self.tally.drop(sensor, "bad camera_info", str(error))
+        return self._sync.poll(now_ns)
+
+    def _on_transforms(self, is_static: bool, message: Any, now_ns: int) -> list[Slot]:
+        for item in message.transforms:
+            self._on_transform(item, is_static, now_ns)
+        return self._sync.poll(now_ns)
+
+    def _on_transform(self, item: Any, is_static: bool, now_ns: int) -> None:
+        try:
+            self._motion.on_transform(item, is_static, now_ns)
+        except ImkdError as error:
+            link = f"{item.header.frame_id} <- {item.child_frame_id}"
+            self.tally.drop("tf", "bad transform", f"transform {link} refused: {error}")
+
+    def _on_odometry(self, message: Any, now_ns: int) -> list[Slot]:
+        try:
+            self._motion.on_odometry(message, now_ns)
+        except ImkdError as error:
+            self.tally.drop("odometry", "bad odometry", f"odometry refused: {error}")
+        return self._sync.poll(now_ns)
+
+    def _offer(self, sensor: str, reading: CameraImage | RadarCloud, now_ns: int) -> list[Slot]:
+        before = self._sync.counters
+        slots = self._sync.push(sensor, reading.stamp_ns, reading, now_ns)
+        after = self._sync.counters
+        for reason, remedy in REFUSALS.items():
+            if after.get(reason, 0) > before.get(reason, 0):
+                text = f"{sensor}: reading of {reading.stamp_ns / 1e9:.3f} s dropped: {remedy}"
+                self.tally.drop(sensor, reason, text)
+                return slots
+        self.tally.accept(sensor, reading.stamp_ns, now_ns)
+        return slots
+
+    def _frames(self, slots: list[Slot], now_ns: int, due_ns: int | None) -> list[Frame]:
+        """Return the frames of slots whose ego motion is known, or whose time is up."""
+        if self._sync.jumps > self._jumps:
+            self._jumps = self._sync.jumps
+            self._waiting.clear()
+            self._events.append("time went back (a bag that starts again?): readings forgotten")
+        deadline_ns = now_ns + self._settings.sync.deadline_ns if due_ns is None else due_ns
+        look_ns = min(now_ns + self._settings.pose_wait_ns, deadline_ns)
+        self._waiting.extend(
+            _Waiting(slot=slot, deadline_ns=deadline_ns, look_ns=look_ns) for slot in slots
+        )
+        if not self._waiting:
+            return []
+        self.refresh_calibration()
+        frames = []
+        while self._waiting:
+            head = self._waiting[0]
+            slot, stamps_ns = head.slot, _stamps(head.slot)
+            motion = self._motion.relative(slot.stamp_ns, stamps_ns)
+            lacks_motion = len(motion) < len(stamps_ns) or (
+                now_ns < head.look_ns and not self._motion.reaches(stamps_ns)
+            )
+            is_due = now_ns >= head.deadline_ns or len(self._waiting) > _MAX_WAITING
+            if not is_due and self._pays_to_wait(slot, lacks_motion, now_ns):
+                if now_ns >= head.look_ns:
+                    self._waiting[0] = replace(head, look_ns=head.deadline_ns)
+                break
+            self._waiting.popleft()
+            self._has_begun = True
+            if len(motion) < len(stamps_ns) and self._motion.is_wanted:
+                self.tally.drop(FRAMES, "no ego motion", self._no_motion_text())
+            frames += self._frame(slot, motion)
+        return frames
+
+    def _pays_to_wait(self, slot: Slot, lacks_motion: bool, now_ns: int) -> bool:
+        """Whether ego motion, or for the first frame calibration, may still come in time."""
+        if not self._has_begun and any(name in self.uncalibrated for name in slot.readings):
+            return True
+        is_coming = self._motion.is_alive(now_ns) or not self._has_begun
+        return lacks_motion and self._motion.is_wanted and is_coming
+
+    def _frame(self, slot: Slot, motion: Mapping[int, Float64]) -> list[Frame]:
+        """Return the frame of the calibrated sensors of a slot; none while no camera is."""
+        readings = {
+            name: value for name, value in slot.readings.items() if name not in self.uncalibrated
+        }
+        missing = {**slot.missing}
+        for name in slot.readings:
+            if name in self.uncalibrated:
+                self.tally.drop(name, "uncalibrated", f"{name}: {self.uncalibrated[name]}")
+                missing[name] = "uncalibrated"
+        self._missing = MappingProxyType(missing)
+        if not self.rig.cameras:
+            text = "; ".join(f"{name}: {why}" for name, why in self.uncalibrated.items())
+            self.tally.drop(FRAMES, "uncalibrated", f"no camera is calibrated yet; {text}")
+            return []
+        return [
+            Frame(
+                stamp_ns=slot.stamp_ns,
+                cameras={n: readings[n] for n in self._sensors.cameras if n in readings},
+                radars={n: readings[n] for n in self._sensors.radars if n in readings},
+                reference_from_ego=motion,
+            )
+        ]
+
+    def _no_motion_text(self) -> str:
+        source = self._settings.odometry_topic or (
+            f"TF {self._settings.ego_frame} <- {self._settings.base_frame}"
+        )
+        return (
+            f"no ego motion for the stamps of a frame from {source}; start the odometry, or set "
+            "ego_motion.frame to '' for a vehicle that stands still"
+        )
+
+
+def _stamps(slot: Slot) -> set[int]:
+    """Return the stamps of all readings of a slot."""
+    stamps_ns = set()
+    for value in slot.readings.values():
+        readings = value if isinstance(value, tuple) else (value,)
+        stamps_ns |= {reading.stamp_ns for reading in readings}
+    return stamps_ns

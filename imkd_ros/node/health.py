@@ -1,0 +1,298 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is well and what is not, sensor by sensor, with the remedy. No ROS in here.
+
+`diagnostics` makes messages of the `Status` values. Levels are those of diagnostic_msgs.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from imkd_ros.bridge.pipeline import Pipeline
+from imkd_ros.bridge.sensors import SensorSet
+from imkd_ros.bridge.tally import FRAMES, Problem
+
+OK, WARN, ERROR = 0, 1, 2
+
+#: A drop keeps its sensor at WARN for so long.
+_DROP_MEMORY_NS = 3_000_000_000
+
+#: Span over which rates are measured.
+_RATE_SPAN_NS = 5_000_000_000
+
+#: Frames that latency percentiles look back on.
+_LATENCY_FRAMES = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """One line of the diagnostics.
+
+    Attributes:
+        name: what it is about, without the node's name.
+        level: `OK`, `WARN` or `ERROR`.
+        message: one sentence; where the level is not OK it says what to do.
+        values: numbers and details, as text.
+    """
+
+    name: str
+    level: int
+    message: str
+    values: Mapping[str, str] = field(default_factory=dict)
+
+
+class LatencyWindow:
+    """Milliseconds of each stage of the last frames."""
+
+    def __init__(self) -> None:
+        self._stages: dict[str, deque[float]] = {}
+
+    def add(self, stage_ms: Mapping[str, float]) -> None:
+        """Take in one frame."""
+        for stage, milliseconds in stage_ms.items():
+            window = self._stages.setdefault(stage, deque(maxlen=_LATENCY_FRAMES))
+            window.append(milliseconds)
+
+    def percentiles(self) -> dict[str, tuple[float, float, float]]:
+        """Return stage -> (p50, p95, p99) in milliseconds."""
+        found = {}
+        for stage, window in self._stages.items():
+            p50, p95, p99 = np.percentile(tuple(window), (50, 95, 99)).tolist()
+            found[stage] = (p50, p95, p99)
+        return found
+
+
+@dataclass(kw_only=True)
+class InferenceState:
+    """What the node knows of its own work; written by the node, read here.
+
+    Attributes:
+        is_active: sensors are listened to.
+        has_subscriber: somebody listens, so that frames are inferred.
+        frames_in: frames that the synchroniser gave.
+        frames_out: frames that were answered.
+        frames_replaced: frames that a newer one replaced while inference was busy.
+        refusal: why the last frame was not answered; empty when it was.
+        latency: of the last frames.
+        is_time_standing: the clock gives 0: sim time without a /clock.
+    """
+
+    is_active: bool = False
+    has_subscriber: bool = False
+    frames_in: int = 0
+    frames_out: int = 0
+    frames_replaced: int = 0
+    refusal: str = ""
+    latency: LatencyWindow = field(default_factory=LatencyWindow)
+    is_time_standing: bool = False
+
+
+class HealthMonitor:
+    """Judges all parts from counters that others keep.
+
+    Args:
+        sensors: the sensor set.
+        timeout_ns: silence after which a sensor counts as lost.
+        latency_warn_ms: median of the whole latency that is a warning.
+    """
+
+    def __init__(self, sensors: SensorSet, timeout_ns: int, latency_warn_ms: float) -> None:
+        self._sensors = sensors
+        self.timeout_ns = timeout_ns
+        self.latency_warn_ms = latency_warn_ms
+        self._active_since_ns: int | None = None
+        self._history: dict[str, deque[tuple[int, int]]] = {}
+        self._problems: dict[str, tuple[int, Problem]] = {}
+        self._qos: dict[str, str] = {}
+
+    def note_problems(self, problems: Iterable[Problem], now_ns: int) -> None:
+        """Remember the last problem of each sensor for a while."""
+        for problem in problems:
+            self._problems[problem.sensor] = (now_ns, problem)
+
+    def note_qos(self, name: str, text: str) -> None:
+        """Remember that a topic's publisher or subscriber cannot be talked to, and the remedy."""
+        self._qos[name] = text
+
+    def start(self, now_ns: int) -> None:
+        """The node became active; sensors are missed only after `timeout_ns` from now on."""
+        self._active_since_ns = now_ns
+
+    def evaluate(self, pipeline: Pipeline, state: InferenceState, now_ns: int) -> list[Status]:
+        """Return the status of every part, the whole first."""
+        since_ns = self._active_since_ns
+        if since_ns is not None and (since_ns == 0 or now_ns < since_ns):
+            self.start(now_ns)  # simulated time has begun, or gone back
+        sensors = [self._sensor(name, pipeline, state, now_ns) for name in self._sensors.names]
+        return [
+            self._frames(pipeline, state, now_ns),
+            self._calibration(pipeline, state, now_ns),
+            self._latency(state),
+            *self._others(now_ns),
+            *sensors,
+        ]
+
+    def _is_lost(self, name: str, pipeline: Pipeline, now_ns: int) -> bool:
+        newest = pipeline.tally.newest.get(name)
+        if newest is None or newest[1] < (self._active_since_ns or 0):
+            return not self._is_starting(now_ns)
+        return now_ns - newest[1] > self.timeout_ns
+
+    def _is_starting(self, now_ns: int) -> bool:
+        """Whether the node became active so lately that nothing is missed yet."""
+        since_ns = self._active_since_ns
+        return since_ns is not None and 0 <= now_ns - since_ns <= self.timeout_ns
+
+    def _frames(self, pipeline: Pipeline, state: InferenceState, now_ns: int) -> Status:
+        lost = [n for n in self._sensors.names if self._is_lost(n, pipeline, now_ns)]
+        masked = [n for n in self._sensors.names if n in lost or n in pipeline.uncalibrated]
+        counts = pipeline.counters.get(FRAMES, {})
+        values = {
+            "cameras": _share(self._sensors.cameras, masked),
+            "radars": _share(self._sensors.radars, masked),
+            "masked": ", ".join(masked),
+            "frames in": str(state.frames_in),
+            "frames out": str(state.frames_out),
+            "frames replaced by newer": str(state.frames_replaced),
+            "subscribers": "yes" if state.has_subscriber else "none: nothing is inferred",
+            **{f"dropped: {reason}": str(count) for reason, count in counts.items()},
+        }
+        level, message = self._frames_verdict(masked, state, now_ns)
+        return Status(name="frames", level=level, message=message, values=values)
+
+    def _frames_verdict(
+        self, masked: list[str], state: InferenceState, now_ns: int
+    ) -> tuple[int, str]:
+        cameras = self._sensors.cameras
+        rules = (
+            (
+                state.is_time_standing,
+                ERROR,
+                "time stands still: use_sim_time is set and nobody publishes /clock; play the "
+                "bag with its clock, or set use_sim_time to false",
+            ),
+            (not state.is_active, OK, "not active"),
+            (bool(state.refusal), ERROR, state.refusal),
+            (bool(masked) and self._is_starting(now_ns), OK, "waiting for sensors"),
+            (
+                bool(cameras) and all(name in masked for name in cameras),
+                ERROR,
+                "no camera: see the status of each camera for what to do",
+            ),
+            (
+                bool(masked),
+                WARN,
+                f"running without {', '.join(masked)}: see their status for what to do",
+            ),
+            (not state.has_subscriber, OK, "nobody listens: nothing is inferred"),
+        )
+        verdicts = ((level, message) for holds, level, message in rules if holds)
+        return next(verdicts, (OK, "all sensors are in use"))
+
+    def _calibration(self, pipeline: Pipeline, state: InferenceState, now_ns: int) -> Status:
+        lacking = pipeline.uncalibrated
+        rig = pipeline.rig
+        values = {"in the rig": ", ".join([*rig.cameras, *rig.radars]), **lacking}
+        if not lacking:
+            return Status(name="calibration", level=OK, message="complete", values=values)
+        if not state.is_active or self._is_starting(now_ns):
+            text = f"waiting for the calibration of {len(lacking)} sensors"
+            return Status(name="calibration", level=OK, message=text, values=values)
+        first = next(iter(lacking))
+        return Status(
+            name="calibration",
+            level=WARN if rig.cameras or rig.radars else ERROR,
+            message=f"{len(lacking)} sensors are not calibrated; {first}: {lacking[first]}",
+            values=values,
+        )
+
+    def _latency(self, state: InferenceState) -> Status:
+        percentiles = state.latency.percentiles()
+        values = {
+            f"{stage} {label} ms": f"{value:.1f}"
+            for stage, triple in percentiles.items()
+            for label, value in zip(("p50", "p95", "p99"), triple, strict=True)
+        }
+        median_ms = percentiles.get("total", (0.0, 0.0, 0.0))[0]
+        if median_ms <= self.latency_warn_ms:
+            return Status(name="latency", level=OK, message=f"{median_ms:.0f} ms", values=values)
+        return Status(
+            name="latency",
+            level=WARN,
+            message=f"median {median_ms:.0f} ms is above diagnostics.latency_warn_ms = "
+            f"{self.latency_warn_ms:g}; raise model.threads, lower the camera rate, or take a "
+            "smaller model (the stages below say where the time goes)",
+            values=values,
+        )
+
+    def _others(self, now_ns: int) -> list[Status]:
+        """Return what concerns no sensor: TF, ego motion, QoS of outputs."""
+        statuses = []
+        for name, (when_ns, problem) in self._problems.items():
+            if name not in self._sensors.names and now_ns - when_ns < _DROP_MEMORY_NS:
+                name = "ego_motion" if problem.reason == "no ego motion" else name
+                statuses.append(Status(name=name, level=WARN, message=problem.text))
+        named = {status.name for status in statuses}
+        if "ego_motion" not in named:
+            statuses.append(Status(name="ego_motion", level=OK, message="ok"))
+        foreign = {
+            name: text for name, text in self._qos.items() if name not in self._sensors.names
+        }
+        statuses += [
+            Status(name=f"qos {name}", level=WARN, message=text) for name, text in foreign.items()
+        ]
+        return statuses
+
+    def _sensor(self, name: str, pipeline: Pipeline, state: InferenceState, now_ns: int) -> Status:
+        newest = pipeline.tally.newest.get(name)
+        values = {
+            "rate Hz": f"{self._rate(name, pipeline.tally.accepted.get(name, 0), now_ns):.1f}",
+            "received": str(pipeline.tally.accepted.get(name, 0)),
+            **{f"dropped: {r}": str(n) for r, n in pipeline.tally.drops.get(name, {}).items()},
+        }
+        if newest is not None:
+            values["age ms"] = f"{(now_ns - newest[0]) / 1e6:.0f}"
+        level, message = OK, "ok" if state.is_active else "not active"
+        if state.is_active:
+            level, message = self._sensor_verdict(name, pipeline, now_ns)
+        return Status(name=name, level=level, message=message, values=values)
+
+    def _sensor_verdict(self, name: str, pipeline: Pipeline, now_ns: int) -> tuple[int, str]:
+        when_ns, problem = self._problems.get(name, (0, None))
+        is_recent = problem is not None and now_ns - when_ns < _DROP_MEMORY_NS
+        if name in self._qos and self._is_lost(name, pipeline, now_ns):
+            return WARN, self._qos[name]
+        if problem is not None and is_recent and problem.reason != "uncalibrated":
+            return WARN, f"{problem.reason}: {problem.text}"
+        if self._is_lost(name, pipeline, now_ns):
+            topic = self._topic(name)
+            state = "silent" if name in pipeline.tally.newest else "no message yet"
+            return WARN, (
+                f"{state} on {topic}; check that the driver runs (ros2 topic hz {topic}) and that "
+                "the sensor file names its topic"
+            )
+        if name in pipeline.uncalibrated and not self._is_starting(now_ns):
+            return WARN, pipeline.uncalibrated[name]
+        return OK, "ok"
+
+    def _topic(self, name: str) -> str:
+        camera = self._sensors.cameras.get(name)
+        return self._sensors.radars[name].points if camera is None else camera.image
+
+    def _rate(self, name: str, count: int, now_ns: int) -> float:
+        history = self._history.setdefault(name, deque())
+        if history and now_ns < history[-1][0]:
+            history.clear()
+        history.append((now_ns, count))
+        while now_ns - history[0][0] > _RATE_SPAN_NS:
+            history.popleft()
+        span_ns = now_ns - history[0][0]
+        return (count - history[0][1]) * 1e9 / span_ns if span_ns > 0 else 0.0
+
+
+def _share(names: Iterable[str], masked: list[str]) -> str:
+    """Return "5/6"."""
+    all_names = list(names)
+    return f"{sum(name not in masked for name in all_names)}/{len(all_names)}"

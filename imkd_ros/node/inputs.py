@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The node's subscriptions: QoS, transports, and what to say when QoS does not fit."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from nav_msgs.msg import Odometry
+from rclpy.event_handler import SubscriptionEventCallbacks
+from rclpy.node import Node
+from rclpy.qos import (
+    DurabilityPolicy,
+    QoSProfile,
+    ReliabilityPolicy,
+    qos_policy_name_from_kind,
+)
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
+from tf2_msgs.msg import TFMessage
+
+from imkd_ros.bridge.pipeline import TF_STATIC_TOPIC, TF_TOPIC
+from imkd_ros.bridge.sensors import SensorSet
+
+#: Called with the topic as it stands in the sensor set, and the message.
+OnMessage = Callable[[str, Any], None]
+
+#: Called with the sensor (or topic) and what to do.
+OnQos = Callable[[str, str], None]
+
+
+class Inputs:
+    """Opens and closes subscriptions; calibration first, sensors while the node is active.
+
+    Args:
+        node: that they belong to.
+        sensors: the sensor set.
+        depth: of the sensor subscriptions.
+        odometry_topic: empty = none.
+        on_message: takes every message.
+        on_qos: is told of publishers whose QoS cannot be met.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        sensors: SensorSet,
+        depth: int,
+        odometry_topic: str,
+        on_message: OnMessage,
+        on_qos: OnQos,
+    ) -> None:
+        self._node = node
+        self._sensors = sensors
+        self._odometry_topic = odometry_topic
+        self._on_message = on_message
+        self._on_qos = on_qos
+        self._sensor_qos = QoSProfile(depth=depth, reliability=ReliabilityPolicy.BEST_EFFORT)
+        self._calibration: list[Any] = []
+        self._active: list[Any] = []
+        self._rivals: dict[str, list[Any]] = {}
+
+    def open_calibration(self) -> None:
+        """Listen to TF and CameraInfo."""
+        latched = QoSProfile(
+            depth=100,
+            reliability=ReliabilityPolicy.RELIABLE,
+            durability=DurabilityPolicy.TRANSIENT_LOCAL,
+        )
+        self._calibration += [
+            self._subscribe(TFMessage, TF_TOPIC, QoSProfile(depth=100), "tf"),
+            self._subscribe(TFMessage, TF_STATIC_TOPIC, latched, "tf_static"),
+        ]
+        for name, camera in self._sensors.cameras.items():
+            topic = camera.camera_info
+            self._calibration.append(self._subscribe(CameraInfo, topic, self._sensor_qos, name))
+
+    def open_sensors(self) -> None:
+        """Listen to images, scans and odometry."""
+        for name, camera in self._sensors.cameras.items():
+            pair = [(Image, camera.raw_topic), (CompressedImage, camera.compressed_topic)]
+            pair = [(kind, topic) for kind, topic in pair if topic]
+            if len(pair) == 1:
+                self._active.append(self._subscribe(*pair[0], self._sensor_qos, name))
+            else:
+                self._open_rivals(name, pair)
+        for name, radar in self._sensors.radars.items():
+            self._active.append(self._subscribe(PointCloud2, radar.points, self._sensor_qos, name))
+        if self._odometry_topic:
+            qos = QoSProfile(depth=50, reliability=ReliabilityPolicy.BEST_EFFORT)
+            self._active.append(self._subscribe(Odometry, self._odometry_topic, qos, "odometry"))
+
+    def close_sensors(self) -> None:
+        """Stop listening to images, scans and odometry."""
+        rivals = [item for pair in self._rivals.values() for item in pair]
+        for subscription in (*self._active, *rivals):
+            self._node.destroy_subscription(subscription)
+        self._active.clear()
+        self._rivals.clear()
+
+    def close(self) -> None:
+        """Stop listening at all."""
+        self.close_sensors()
+        for subscription in self._calibration:
+            self._node.destroy_subscription(subscription)
+        self._calibration.clear()
+
+    def _open_rivals(self, name: str, pair: list[tuple[Any, str]]) -> None:
+        """Listen to raw and compressed images; the first that delivers stays."""
+        self._rivals[name] = [
+            self._subscribe(
+                kind, topic, self._sensor_qos, name, partial(self._on_rival, name, index, topic)
+            )
+            for index, (kind, topic) in enumerate(pair)
+        ]
+
+    def _on_rival(self, name: str, index: int, topic: str, message: Any) -> None:
+        pair = self._rivals.pop(name, None)
+        if pair is not None:
+            self._node.destroy_subscription(pair[1 - index])
+            self._active.append(pair[index])
+            self._node.get_logger().info(f"{name}: images come on {topic}")
+        self._on_message(topic, message)
+
+    def _subscribe(
+        self, kind: Any, topic: str, qos: QoSProfile, name: str, callback: Any = None
+    ) -> Any:
+        return self._node.create_subscription(
+            kind,
+            topic,
+            callback or partial(self._on_message, topic),
+            qos,
+            event_callbacks=SubscriptionEventCallbacks(
+                incompatible_qos=partial(self._on_incompatible, name, topic)
+            ),
+        )
+
+    def _on_incompatible(self, name: str, topic: str, event: Any) -> None:
+        self._on_qos(name, incompatible_qos_text(topic, event.last_policy_kind, "publisher"))
+
+
+def incompatible_qos_text(topic: str, policy_kind: Any, other: str) -> str:
+    """Say which QoS policy of the other side does not fit, and what to set there."""
+    policy = qos_policy_name_from_kind(policy_kind)
+    remedies = {
+        ("DURABILITY", "publisher"): "publish it with durability TRANSIENT_LOCAL",
+        ("RELIABILITY", "publisher"): "publish it with reliability RELIABLE",
+        ("DURABILITY", "subscriber"): "subscribe with durability VOLATILE",
+        ("RELIABILITY", "subscriber"): "subscribe with reliability RELIABLE or BEST_EFFORT",
+    }
+    remedy = remedies.get((policy, other), f"make its {policy} policy fit")
+    return f"a {other} of {topic} has an incompatible {policy} policy; nothing arrives: {remedy}"

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The node's publishers: boxes, table, labels, markers, latency; silent while inactive."""
+
+import time
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.event_handler import PublisherEventCallbacks
+from rclpy.lifecycle import LifecycleNode
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from sensor_msgs.msg import PointCloud2
+from vision_msgs.msg import Detection3DArray, LabelInfo
+from visualization_msgs.msg import MarkerArray
+
+from imkd_core.types import Detections
+from imkd_ros.bridge.convert_out import to_detection3d_array, to_label_info, to_objects_cloud
+from imkd_ros.node.diagnostics import latency_array
+from imkd_ros.node.inputs import OnQos, incompatible_qos_text
+from imkd_ros.node.markers import detection_markers
+
+_RELIABLE = QoSProfile(depth=5)
+_LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+
+#: name -> (type, topic, QoS). Whoever listens to one of them wants inference, but for `labels`.
+_TOPICS: Mapping[str, tuple[Any, str, QoSProfile]] = {
+    "detections": (Detection3DArray, "~/output/detections", _RELIABLE),
+    "objects": (PointCloud2, "~/output/objects", _RELIABLE),
+    "labels": (LabelInfo, "~/output/label_info", _LATCHED),
+    "markers": (MarkerArray, "~/debug/markers", _RELIABLE),
+    "latency": (DiagnosticArray, "~/debug/latency", _RELIABLE),
+}
+
+
+class Outputs:
+    """Publishes the answer to a frame in every form that somebody listens to.
+
+    Args:
+        node: that the publishers belong to.
+        frame_id: of all headers.
+        hardware: `hardware_id` of the latency.
+        on_qos: is told of subscribers whose QoS cannot be met.
+    """
+
+    def __init__(self, node: LifecycleNode, frame_id: str, hardware: str, on_qos: OnQos) -> None:
+        self._node = node
+        self._frame_id = frame_id
+        self._hardware = hardware
+        self._on_qos = on_qos
+        self._publishers = {
+            name: node.create_lifecycle_publisher(
+                kind,
+                topic,
+                qos,
+                event_callbacks=PublisherEventCallbacks(
+                    incompatible_qos=partial(self._on_incompatible, topic)
+                ),
+            )
+            for name, (kind, topic, qos) in _TOPICS.items()
+        }
+
+    @property
+    def has_subscriber(self) -> bool:
+        """Whether anybody listens to an output that needs inference."""
+        return any(self._is_wanted(name) for name in self._publishers if name != "labels")
+
+    def publish_labels(self, class_names: tuple[str, ...], threshold: float) -> None:
+        """Publish the class names, latched."""
+        message = to_label_info(class_names, threshold)
+        message.header.stamp = self._node.get_clock().now().to_msg()
+        message.header.frame_id = self._frame_id
+        self._publishers["labels"].publish(message)
+
+    def publish(self, detections: Detections) -> float:
+        """Publish one frame's boxes; an empty frame too.
+
+        Returns:
+            Milliseconds that it took.
+        """
+        start_s = time.perf_counter()
+        if self._is_wanted("detections"):
+            message = to_detection3d_array(detections, self._frame_id)
+            self._publishers["detections"].publish(message)
+        if self._is_wanted("objects"):
+            self._publishers["objects"].publish(to_objects_cloud(detections, self._frame_id))
+        if self._is_wanted("markers"):
+            stamp = _time(detections.stamp_ns)
+            self._publishers["markers"].publish(
+                detection_markers(detections, self._frame_id, stamp)
+            )
+        return (time.perf_counter() - start_s) * 1e3
+
+    def publish_latency(self, stage_ms: Mapping[str, float], stamp_ns: int) -> None:
+        """Publish the stages of one frame."""
+        if self._is_wanted("latency"):
+            stamp = _time(stamp_ns)
+            name = self._node.get_fully_qualified_name().lstrip("/")
+            message = latency_array(stage_ms, name, self._hardware, stamp)
+            self._publishers["latency"].publish(message)
+
+    def close(self) -> None:
+        """Give the publishers back."""
+        for publisher in self._publishers.values():
+            self._node.destroy_lifecycle_publisher(publisher)
+        self._publishers = {}
+
+    def _is_wanted(self, name: str) -> bool:
+        return self._publishers[name].get_subscription_count() > 0
+
+    def _on_incompatible(self, topic: str, event: Any) -> None:
+        self._on_qos(topic, incompatible_qos_text(topic, event.last_policy_kind, "subscriber"))
+
+
+def _time(stamp_ns: int) -> Any:
+    seconds, nanoseconds = divmod(stamp_ns, 1_000_000_000)
+    return Time(sec=seconds, nanosec=nanoseconds)

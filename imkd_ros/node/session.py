@@ -1,0 +1,266 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What lives from `configure` to `cleanup`: pipeline, model, topics, inference thread, health."""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.clock import Clock, ClockType
+from rclpy.lifecycle import LifecycleNode
+
+from imkd_core.errors import ImkdError
+from imkd_core.resources import bundle_folder, sensors_file
+from imkd_core.runtime.backends import open_backend
+from imkd_core.runtime.bundle import load_bundle
+from imkd_core.runtime.detector import Detector
+from imkd_core.types import Frame, SensorRig
+from imkd_ros.bridge.assembly import backend_settings, capped, pipeline_settings, thresholds
+from imkd_ros.bridge.parameters import NodeSettings
+from imkd_ros.bridge.pipeline import Pipeline
+from imkd_ros.bridge.sensors import load_sensor_set
+from imkd_ros.bridge.tally import FRAMES, Problem
+from imkd_ros.node.diagnostics import LEVELS, diagnostic_array, levels
+from imkd_ros.node.health import HealthMonitor, InferenceState, Status
+from imkd_ros.node.inputs import Inputs
+from imkd_ros.node.outputs import Outputs
+from imkd_ros.node.throttle import Throttle
+from imkd_ros.node.worker import NewestWorker
+
+#: How often deadlines are looked at while a frame waits, seconds.
+POLL_S = 0.01
+
+#: How often health is judged; it is published when a level changed or the period is over.
+HEALTH_S = 0.1
+
+#: Simulated time has so long to begin before it is missed, seconds.
+CLOCK_S = 3.0
+
+#: At most one warning per sensor and reason in this time, seconds.
+WARNING_S = 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Job:
+    """A frame for the inference thread, with the rig it belongs to."""
+
+    frame: Frame
+    rig: SensorRig
+    sync_ms: float
+    offered_s: float
+
+
+class Session:
+    """One configured node. `Session(node, settings)` opens everything, `close` gives it back.
+
+    Args:
+        node: the lifecycle node.
+        settings: its parameters.
+
+    Raises:
+        ImkdError: the sensor file, the bundle or the backend is refused; nothing stays open.
+    """
+
+    def __init__(self, node: LifecycleNode, settings: NodeSettings) -> None:
+        self._node = node
+        self._log = node.get_logger()
+        self._name = node.get_fully_qualified_name().lstrip("/")
+        self._settings = settings
+        sensors = load_sensor_set(sensors_file(settings.text("sensors_file")))
+        self._bundle = load_bundle(bundle_folder(settings.text("model.bundle")))
+        self._pipeline = Pipeline(
+            sensors, pipeline_settings(settings, sensors, self._bundle.inputs)
+        )
+        limits = thresholds(settings, self._bundle)
+        self._backend = open_backend(self._bundle, backend_settings(settings))
+        self._detector = Detector(self._bundle, self._backend, self._pipeline.rig, limits)
+        self._state = InferenceState()
+        self._health = HealthMonitor(
+            sensors,
+            settings.nanoseconds("diagnostics.sensor_timeout_sec"),
+            settings.number("diagnostics.latency_warn_ms"),
+        )
+        self._throttle = Throttle(WARNING_S)
+        self._worker: NewestWorker[_Job] | None = None
+        self._levels: dict[str, int] = {}
+        self._published_s = 0.0
+        self._clock_due_s = 0.0
+        self._open_topics(sensors)
+
+    def _open_topics(self, sensors: Any) -> None:
+        node, settings = self._node, self._settings
+        self._outputs = Outputs(node, settings.text("base_frame"), self._bundle.name, self._on_qos)
+        self._diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self._inputs = Inputs(
+            node,
+            sensors,
+            settings.count("input.queue_depth"),
+            settings.text("ego_motion.odometry_topic"),
+            self._on_message,
+            self._on_qos,
+        )
+        self._inputs.open_calibration()
+        # Timers on the steady clock: they must run while a simulated clock stands still.
+        self._steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._health_timer = node.create_timer(HEALTH_S, self._on_health, clock=self._steady)
+        self._poll_timer: Any = None
+
+    @property
+    def description(self) -> str:
+        """One line for the log."""
+        return f"model '{self._bundle.name}' on {self._backend.name}"
+
+    def activate(self) -> None:
+        """Start to listen and to infer."""
+        self._state.is_active = True
+        self._state.refusal = ""
+        self._health.start(self._now_ns())
+        self._clock_due_s = self._steady_s() + CLOCK_S
+        self._worker = NewestWorker(self._work, self._on_refusal, "imkd_inference")
+        self._outputs.publish_labels(
+            self._bundle.head.class_names, self._bundle.head.score_threshold
+        )
+        self._inputs.open_sensors()
+        self._poll_timer = self._node.create_timer(POLL_S, self._on_poll, clock=self._steady)
+
+    def deactivate(self) -> None:
+        """Stop listening, let the frame in hand finish, join the thread."""
+        self._state.is_active = False
+        self._inputs.close_sensors()
+        if self._poll_timer is not None:
+            self._node.destroy_timer(self._poll_timer)
+            self._poll_timer = None
+        if self._worker is not None:
+            self._worker.stop()
+            self._worker = None
+        self._pipeline.reset()
+
+    def close(self) -> None:
+        """Give everything back; the session is of no use afterwards."""
+        self.deactivate()
+        self._node.destroy_timer(self._health_timer)
+        self._inputs.close()
+        self._outputs.close()
+        self._node.destroy_publisher(self._diagnostics)
+        self._backend.close()
+
+    def reset(self) -> None:
+        """Forget readings and ego motion."""
+        self._pipeline.reset()
+
+    def apply(self, settings: NodeSettings) -> None:
+        """Take parameters that changed at run time.
+
+        Raises:
+            ConfigError: a threshold names an unknown class or an impossible value.
+        """
+        self._detector.thresholds = thresholds(settings, self._bundle)
+        self._health.timeout_ns = settings.nanoseconds("diagnostics.sensor_timeout_sec")
+        self._health.latency_warn_ms = settings.number("diagnostics.latency_warn_ms")
+        self._settings = settings
+
+    def _now_ns(self) -> int:
+        return int(self._node.get_clock().now().nanoseconds)
+
+    def _on_message(self, topic: str, message: Any) -> None:
+        now_ns = self._now_ns()
+        self._offer(self._pipeline.on_message(topic, message, now_ns), now_ns)
+        is_idle = self._poll_timer is not None and self._poll_timer.is_canceled()
+        if is_idle and self._pipeline.next_deadline_ns is not None:
+            self._poll_timer.reset()
+
+    def _on_poll(self) -> None:
+        """Send off the frames whose time is up; rest while none waits."""
+        now_ns = self._now_ns()
+        due_ns = self._pipeline.next_deadline_ns
+        if due_ns is None:
+            self._poll_timer.cancel()
+        elif now_ns >= due_ns:
+            self._offer(self._pipeline.poll(now_ns), now_ns)
+
+    def _offer(self, frames: list[Frame], now_ns: int) -> None:
+        for frame in frames:
+            self._state.frames_in += 1
+            if self._worker is None or not self._outputs.has_subscriber:
+                continue
+            job = _Job(
+                frame=frame,
+                rig=self._pipeline.rig,
+                sync_ms=(now_ns - frame.stamp_ns) * 1e-6,
+                offered_s=time.perf_counter(),
+            )
+            self._state.frames_replaced += self._worker.offer(job)
+
+    def _work(self, job: _Job) -> None:
+        """Answer one frame; runs in the inference thread."""
+        queue_ms = (time.perf_counter() - job.offered_s) * 1e3
+        self._detector.set_rig(job.rig)
+        detections = self._detector.detect(job.frame)
+        publish_ms = self._outputs.publish(
+            capped(detections, self._settings.count("post.max_boxes"))
+        )
+        total_ms = job.sync_ms + (time.perf_counter() - job.offered_s) * 1e3
+        stage_ms = {
+            "sync": job.sync_ms,
+            "queue": queue_ms,
+            **detections.stage_ms,
+            "publish": publish_ms,
+            "total": total_ms,
+        }
+        self._state.latency.add(stage_ms)
+        self._state.frames_out += 1
+        self._state.refusal = ""
+        self._outputs.publish_latency(stage_ms, detections.stamp_ns)
+
+    def _on_refusal(self, error: ImkdError) -> None:
+        """A frame could not be answered; runs in the inference thread."""
+        self._state.refusal = str(error)
+
+    def _on_qos(self, name: str, text: str) -> None:
+        self._health.note_qos(name, text)
+        self._warn(Problem(sensor=name, reason="qos", text=text))
+
+    def _warn(self, problem: Problem) -> None:
+        if self._throttle.is_due((problem.sensor, problem.reason), self._steady_s()):
+            self._log.warning(f"{problem.sensor}: {problem.reason}: {problem.text}")
+
+    def _steady_s(self) -> float:
+        return time.monotonic()
+
+    def _on_health(self) -> None:
+        """Log what is new, judge, and publish when it is time or a level changed."""
+        if self._worker is not None:
+            self._worker.check()
+        now_ns = self._now_ns()
+        self._pipeline.refresh_calibration()
+        for event in self._pipeline.take_events():
+            self._log.info(event)
+        problems = self._pipeline.tally.take_problems()
+        if self._state.refusal:
+            problems.append(Problem(sensor=FRAMES, reason="not answered", text=self._state.refusal))
+        for problem in problems:
+            self._warn(problem)
+        self._health.note_problems(problems, now_ns)
+        self._state.has_subscriber = self._outputs.has_subscriber
+        self._state.is_time_standing = now_ns == 0 and self._steady_s() > self._clock_due_s
+        statuses = self._health.evaluate(self._pipeline, self._state, now_ns)
+        self._publish_health(statuses)
+
+    def _publish_health(self, statuses: list[Status]) -> None:
+        now_s, found = self._steady_s(), levels(statuses)
+        is_due = now_s - self._published_s >= self._settings.number("diagnostics.period_sec")
+        if not is_due and found == self._levels:
+            return
+        for status in statuses:
+            if self._levels.get(status.name, 0) != status.level:
+                self._log_level(status)
+        self._levels, self._published_s = found, now_s
+        stamp = self._node.get_clock().now().to_msg()
+        self._diagnostics.publish(diagnostic_array(statuses, self._name, self._bundle.name, stamp))
+
+    def _log_level(self, status: Status) -> None:
+        text = f"{status.name}: {LEVELS[status.level]}: {status.message}"
+        if status.level == 0:
+            self._log.info(text)
+        else:  # a line of its own: rclpy allows one severity a line
+            self._log.warning(text)

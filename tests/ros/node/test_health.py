@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Verdicts: what is wrong is said with its remedy, what is well is not complained about."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from imkd_core.types import SensorRig
+from imkd_ros.bridge.sensors import sensor_set_from_mapping
+from imkd_ros.bridge.tally import FRAMES, Problem, Tally
+from imkd_ros.node.health import ERROR, OK, WARN, HealthMonitor, InferenceState, LatencyWindow
+
+SECOND = 1_000_000_000
+SENSORS = sensor_set_from_mapping({"cameras": {"A": {}, "B": {}}, "radars": {"R": {}}})
+
+
+class Bench:
+    """A monitor, and the counters it looks at."""
+
+    def __init__(self):
+        self.monitor = HealthMonitor(SENSORS, timeout_ns=SECOND, latency_warn_ms=100.0)
+        self.tally = Tally()
+        self.state = InferenceState(is_active=True, has_subscriber=True)
+        self.uncalibrated = {}
+        self.monitor.start(SECOND)
+
+    def hear(self, now_ns, names=SENSORS.names):
+        for name in names:
+            self.tally.accept(name, now_ns - 20_000_000, now_ns)
+
+    def judge(self, now_ns):
+        pipeline = SimpleNamespace(
+            tally=self.tally,
+            uncalibrated=self.uncalibrated,
+            rig=SensorRig(cameras={}, radars={}),
+            counters=self.tally.drops,
+        )
+        statuses = self.monitor.evaluate(pipeline, self.state, now_ns)
+        return {status.name: status for status in statuses}
+
+
+@pytest.fixture
+def bench():
+    return Bench()
+
+
+def test_all_is_well_while_everything_arrives(bench):
+    bench.hear(10 * SECOND)
+    found = bench.judge(10 * SECOND)
+    assert {status.level for status in found.values()} == {OK}
+    assert found["frames"].values["cameras"] == "2/2"
+    assert found["A"].values["age ms"] == "20"
+
+
+def test_nothing_is_missed_before_the_timeout_after_the_start(bench):
+    assert bench.judge(SECOND * 3 // 2)["A"].level == OK
+    assert bench.judge(3 * SECOND)["A"].level == WARN
+
+
+def test_the_grace_begins_anew_when_simulated_time_begins_or_goes_back(bench):
+    bench.monitor.start(0)
+    assert bench.judge(50 * SECOND)["A"].level == OK
+    assert bench.judge(52 * SECOND)["A"].level == WARN
+    assert bench.judge(20 * SECOND)["A"].level == OK
+
+
+def test_a_silent_sensor_is_named_with_its_topic_and_the_mask_shows_it(bench):
+    bench.hear(10 * SECOND)
+    bench.hear(12 * SECOND, ("A", "R"))
+    found = bench.judge(12 * SECOND)
+    assert found["B"].level == WARN
+    assert "~/input/b/image" in found["B"].message
+    assert found["frames"].level == WARN
+    assert found["frames"].values["cameras"] == "1/2"
+    assert found["frames"].values["masked"] == "B"
+    bench.hear(13 * SECOND)
+    assert bench.judge(13 * SECOND)["frames"].level == OK
+
+
+def test_no_camera_at_all_is_an_error(bench):
+    bench.hear(10 * SECOND, ("R",))
+    assert bench.judge(10 * SECOND)["frames"].level == ERROR
+
+
+def test_a_drop_warns_for_a_while_and_is_forgotten(bench):
+    bench.hear(10 * SECOND)
+    bench.monitor.note_problems([Problem(sensor="A", reason="bad image", text="cut")], 10 * SECOND)
+    found = bench.judge(10 * SECOND)["A"]
+    assert (found.level, found.message) == (WARN, "bad image: cut")
+    bench.hear(14 * SECOND)
+    assert bench.judge(14 * SECOND)["A"].level == OK
+
+
+def test_missing_calibration_is_a_warning_and_a_camera_that_has_none_is_masked(bench):
+    bench.hear(10 * SECOND)
+    bench.uncalibrated = {"B": "start the vehicle description"}
+    found = bench.judge(10 * SECOND)
+    assert found["B"].message == "start the vehicle description"
+    assert "start the vehicle description" in found["calibration"].message
+    assert found["frames"].values["masked"] == "B"
+
+
+def test_qos_is_said_where_nothing_arrives(bench):
+    bench.hear(10 * SECOND, ("A", "R"))
+    bench.monitor.note_qos("B", "publish it RELIABLE")
+    bench.monitor.note_qos("tf_static", "publish it TRANSIENT_LOCAL")
+    found = bench.judge(10 * SECOND)
+    assert found["B"].message == "publish it RELIABLE"
+    assert found["qos tf_static"].level == WARN
+
+
+def test_lacking_ego_motion_has_a_status_of_its_own(bench):
+    bench.hear(10 * SECOND)
+    problem = Problem(sensor=FRAMES, reason="no ego motion", text="start the odometry")
+    bench.monitor.note_problems([problem], 10 * SECOND)
+    assert bench.judge(10 * SECOND)["ego_motion"].level == WARN
+    bench.hear(14 * SECOND)
+    assert bench.judge(14 * SECOND)["ego_motion"].level == OK
+
+
+@pytest.mark.parametrize(
+    ("changes", "level", "words"),
+    [
+        ({"is_time_standing": True}, ERROR, "/clock"),
+        ({"refusal": "the network returned NaN"}, ERROR, "NaN"),
+        ({"is_active": False}, OK, "not active"),
+        ({"has_subscriber": False}, OK, "nothing is inferred"),
+    ],
+)
+def test_the_state_of_the_node_is_told(bench, changes, level, words):
+    bench.hear(10 * SECOND)
+    for name, value in changes.items():
+        setattr(bench.state, name, value)
+    found = bench.judge(10 * SECOND)["frames"]
+    assert found.level == level
+    assert words in found.message
+
+
+def test_latency_is_a_warning_above_its_limit(bench):
+    bench.hear(10 * SECOND)
+    bench.state.latency.add({"total": 90.0})
+    assert bench.judge(10 * SECOND)["latency"].level == OK
+    bench.state.latency.add({"total": 300.0})
+    bench.state.latency.add({"total": 300.0})
+    found = bench.judge(10 * SECOND)["latency"]
+    assert found.level == WARN
+    assert "model.threads" in found.message
+    assert found.values["total p50 ms"] == "300.0"
+
+
+def test_percentiles_look_back_a_bounded_time():
+    window = LatencyWindow()
+    for milliseconds in range(1000):
+        window.add({"total": float(milliseconds)})
+    p50, p95, p99 = window.percentiles()["total"]
+    assert 800 <= p50 <= p95 <= p99 <= 999
+
+
+def test_the_rate_is_measured_over_time(bench):
+    for step in range(21):
+        bench.hear(10 * SECOND + step * SECOND // 10)
+        found = bench.judge(10 * SECOND + step * SECOND // 10)
+    assert float(found["A"].values["rate Hz"]) == pytest.approx(10.0, abs=0.1)
