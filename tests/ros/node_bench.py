@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A detector node over real DDS, and somebody who feeds it and listens."""
 
+import gc
 import threading
 import time
 from array import array
@@ -153,6 +154,10 @@ class Bench:
         self._executor.shutdown()
         self._peer_executor.shutdown()
         rclpy.shutdown(context=self.context)
+        # rclpy keeps the services of a destroyed lifecycle node until its last reference is gone:
+        # the next test's client would find them and wait for an answer that never comes.
+        del self.node, self._executor, self._thread
+        gc.collect()
         if self.failure is not None:
             raise self.failure
 
