@@ -3,7 +3,9 @@
 
     python -m imkd_ros.graph.supervised imkd_ros.recorder out/run --topics /tf
 
-On Linux the kernel sends SIGTERM to this process when its parent is gone, however it went.
+On Linux the kernel sends SIGTERM to this process when its parent is gone, however it went. A
+program that has not ended some seconds later (shared memory of killed neighbours can hold DDS up)
+is killed.
 """
 
 import ctypes
@@ -11,6 +13,14 @@ import os
 import runpy
 import signal
 import sys
+import threading
+import time
+
+#: An orphan has so long to end by itself, seconds.
+ORPHAN_GRACE_S = 5.0
+
+#: How often the parent is looked for, seconds.
+_LOOK_S = 0.5
 
 #: PR_SET_PDEATHSIG of linux/prctl.h.
 _PARENT_DEATH_SIGNAL = 1
@@ -24,6 +34,15 @@ def follow_parent() -> None:
     ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, signal.SIGTERM)
     if parent and parent != str(os.getppid()):
         sys.exit(1)
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    """Kill this process some seconds after its parent has gone."""
+    while os.getppid() == parent:
+        time.sleep(_LOOK_S)
+    time.sleep(ORPHAN_GRACE_S)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from imkd_ros.graph import processes as module
@@ -141,3 +142,39 @@ def test_sigterm_becomes_an_exception_and_signals_can_be_put_aside():
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGTERM)
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks the Linux kernel")
+def test_an_orphan_that_does_not_end_by_itself_is_killed(tmp_path):
+    stubborn = tmp_path / "stubborn.py"
+    stubborn.write_text(
+        "import pathlib, signal, sys, time\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "pathlib.Path(sys.argv[1]).touch()\n"
+        "time.sleep(60)\n"
+    )
+    parent = (
+        "import os, subprocess, sys\n"
+        "os.environ['IMKD_SUPERVISOR_PID'] = str(os.getpid())\n"
+        "command = [sys.executable, '-m', 'imkd_ros.graph.supervised', 'stubborn', sys.argv[1]]\n"
+        "print(subprocess.Popen(command).pid, flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    ready = tmp_path / "ready"
+    paths = f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+    process = subprocess.Popen(
+        [sys.executable, "-c", parent, str(ready)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": paths},
+    )
+    child = psutil.Process(int(process.stdout.readline()))
+    end_s = time.monotonic() + 30
+    while not ready.exists() and time.monotonic() < end_s:
+        time.sleep(0.05)
+    process.kill()
+    process.communicate()
+    assert child.is_running(), "it ignores the first signal"
+    psutil.wait_procs([child], timeout=15)
+    assert not child.is_running()
