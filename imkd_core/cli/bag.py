@@ -25,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     write.add_argument("--version", help="table folder (default: the only v1.0-* there is)")
     write.add_argument("--scene", help="name of the scene (default: the first)")
     write.add_argument("--sweeps", action="store_true", help="readings between key frames too")
+    write.add_argument("--key-frames", type=int, help="the first so many (default: all)")
     write.add_argument("--repeat", type=int, default=1, help="the scene so many times in a row")
     write.add_argument("--period-s", type=float, help="time from one repetition to the next")
     write.add_argument("--overwrite", action="store_true", help="replace a bag that is there")
@@ -48,7 +49,10 @@ def _write(arguments: argparse.Namespace) -> int:
         raise DataError(f"{arguments.data} has no scene")
     scene = arguments.scene or reader.scenes[0]
     options = SceneOptions(
-        with_sweeps=arguments.sweeps, repeat=arguments.repeat, period_s=arguments.period_s
+        with_sweeps=arguments.sweeps,
+        key_frames=arguments.key_frames,
+        repeat=arguments.repeat,
+        period_s=arguments.period_s,
     )
     writer = BagWriter(
         arguments.output, overwrite=arguments.overwrite, custom_data=provenance(scene)

@@ -73,7 +73,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.frames < 1:
         raise ConfigError(f"--frames must be 1 or more, got {arguments.frames}")
-    record = open_nuscenes(arguments.data, arguments.version).samples()[0]
+    reader = open_nuscenes(arguments.data, arguments.version)
+    record = reader.sample(reader.sample_tokens(reader.scenes[0])[0])
     path = arguments.config or share_folder() / "config" / "imkd_tiny.yaml"
     config = load_config(path, {**FIT, **parse_overrides(arguments.set)})
     output = arguments.output

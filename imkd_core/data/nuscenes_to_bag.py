@@ -51,6 +51,7 @@ class SceneOptions:
 
     Attributes:
         with_sweeps: images and scans between key frames too, where the dataroot has them.
+        key_frames: the first so many key frames of the scene; None = all.
         repeat: the scene, so many times one after another, stamps running on. Poses are the same
             every time: the vehicle jumps back.
         period_s: time from one repetition to the next; None = as if the scene went on at 2 Hz.
@@ -60,6 +61,7 @@ class SceneOptions:
     """
 
     with_sweeps: bool = False
+    key_frames: int | None = None
     repeat: int = 1
     period_s: float | None = None
 
@@ -67,6 +69,8 @@ class SceneOptions:
         """Refuse impossible numbers."""
         if self.repeat < 1:
             raise ConfigError(f"repeat must be 1 or more, got {self.repeat}")
+        if self.key_frames is not None and self.key_frames < 1:
+            raise ConfigError(f"key_frames must be 1 or more, got {self.key_frames}")
         if self.period_s is not None and not 0 < self.period_s < 1e6:
             raise ConfigError(f"period_s must be above 0, got {self.period_s}")
 
@@ -112,7 +116,7 @@ def write_scene(
         ConfigError: the repetitions would overlap.
     """
     options = options or SceneOptions()
-    samples = nuscenes.samples(scene)
+    samples = nuscenes.samples(scene)[: options.key_frames]
     if not samples:
         raise DataError(f"scene '{scene}' has no samples; its tables are incomplete")
     readings = _readings(nuscenes, scene, samples, options.with_sweeps)
@@ -134,11 +138,11 @@ def write_scene(
 def _readings(
     nuscenes: NuScenes, scene: str, samples: tuple[SampleRecord, ...], with_sweeps: bool
 ) -> tuple[Reading, ...]:
-    """Return the readings of cameras and radars to write."""
+    """Return the readings of cameras and radars to write, up to the last of the samples."""
+    found = tuple(reading for sample in samples for reading in sample.readings.values())
     if with_sweeps:
-        found = nuscenes.readings(scene)
-    else:
-        found = tuple(reading for sample in samples for reading in sample.readings.values())
+        last_ns = max(reading.stamp_ns for reading in found)
+        found = tuple(r for r in nuscenes.readings(scene) if r.stamp_ns <= last_ns)
     return tuple(r for r in found if r.camera is not None or r.sensor.startswith("RADAR"))
 
 

@@ -25,7 +25,7 @@ SMALL = (
 def test_the_proof_runs_through_the_real_graph_and_leaves_its_report(
     ros_environment, tmp_path, capsys
 ):
-    write_dataroot(tmp_path / "data", frames=1, radars=("RADAR_FRONT",), lidar_points=500)
+    write_dataroot(tmp_path / "data", frames=2, radars=("RADAR_FRONT",), lidar_points=500)
     output = tmp_path / "out"
     arguments = ["prove-real", "--data", str(tmp_path / "data"), "--output", str(output)]
     settings = [text for pair in SMALL for text in ("--set", pair)]

@@ -29,13 +29,14 @@ def fit_and_export(config: Config, record: SampleRecord, output: Path, licence: 
     from imkd_core.training.engine import StepReport
     from imkd_core.training.train import train
 
+    run_folder = output / f"run-{record.token[:8]}"  # a fit of another frame is never taken up
     with progress("fit", config.train.steps) as update:
 
         def on_step(report: StepReport) -> None:
             update(report.step, f"loss {report.loss:.3f}")
 
         dataset = DetectionDataset((record,), config)
-        run = train(config, dataset, output / "run", resume=True, on_step=on_step)
+        run = train(config, dataset, run_folder, resume=True, on_step=on_step)
     facts = {"trained_on": f"nuScenes key frame {record.token}, alone", "licence": licence}
     return export_checkpoint(run, output / "bundle", None, facts, (record,))
 
@@ -55,7 +56,7 @@ def play(
     from imkd_ros.supervisor import run_graph
 
     bag, recording = output / "bag", output / "recording"
-    options = SceneOptions(repeat=frames, period_s=period_s)
+    options = SceneOptions(key_frames=1, repeat=frames, period_s=period_s)
     with BagWriter(bag, overwrite=True, custom_data=provenance(record.scene)) as writer:
         write_scene(record.source, record.scene, writer, options)
     result = run_graph(

@@ -191,6 +191,16 @@ def test_the_ground_truth_is_that_of_the_reader(key_frames: Path, nuscenes):
         np.testing.assert_array_equal(table["yaw"], boxes.yaw_rad)
 
 
+def test_the_first_key_frames_alone_can_be_written(nuscenes, tmp_path):
+    for with_sweeps in (False, True):
+        options = SceneOptions(key_frames=1, repeat=2, with_sweeps=with_sweeps)
+        with open_bag(write(tmp_path / f"{with_sweeps}", nuscenes, options)) as bag:
+            assert bag.topics["/ground_truth/boxes"].count == 2
+            assert bag.topics["/sensing/cam_front/image/compressed"].count == 2
+    with pytest.raises(ConfigError, match="key_frames"):
+        SceneOptions(key_frames=0)
+
+
 def test_sweeps_add_the_readings_between_key_frames(tmp_path: Path, nuscenes):
     with open_bag(write(tmp_path / "all", nuscenes, SceneOptions(with_sweeps=True))) as bag:
         assert bag.topics["/sensing/cam_front/image/compressed"].count == 3 + 2 * 2
