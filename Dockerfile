@@ -7,7 +7,7 @@ FROM ros:${ROS_DISTRO}-ros-base AS vehicle
 ARG ROS_DISTRO
 SHELL ["/bin/bash", "-c"]
 RUN apt-get update && apt-get install -y --no-install-recommends \
-      python3-jinja2 python3-matplotlib python3-numpy python3-opencv python3-pip python3-yaml \
+      python3-jinja2 python3-numpy python3-opencv python3-pip python3-yaml \
       ros-${ROS_DISTRO}-launch-ros ros-${ROS_DISTRO}-message-filters \
       ros-${ROS_DISTRO}-sensor-msgs-py ros-${ROS_DISTRO}-tf2-ros ros-${ROS_DISTRO}-vision-msgs \
     && rm -rf /var/lib/apt/lists/*

@@ -47,7 +47,7 @@ setup(
         "opencv": ["opencv-python>=4.5"],
         "onnx": ["onnxruntime>=1.18"],
         "bag": ["rosbags>=0.10"],
-        "report": ["jinja2>=3.0", "matplotlib>=3.5", "rich>=12"],
+        "report": ["jinja2>=3.0", "rich>=12"],
         "train": [
             "torch>=2.5",
             "onnx>=1.16",

@@ -6,12 +6,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from typing import TYPE_CHECKING, Any
 
 from imkd_core.data.nuscenes import NuScenes
 from imkd_core.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 #: Where there is no terminal, progress is a line so often, seconds.
 LINE_PERIOD_S = 15.0
@@ -69,23 +70,32 @@ def progress(what: str, total: int | None = None) -> Iterator[Callable[..., None
     Yields:
         `update(done, note="", total=None)`: how much is done, a few words, a new total.
     """
-    if not sys.stdout.isatty():
+    bar = _bar() if sys.stdout.isatty() else None
+    if bar is None:
         yield _LineProgress(what, total).update
         return
-    columns = (
-        TextColumn("[bold]{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
-    )
-    with Progress(*columns) as bar:
+    with bar:
         task = bar.add_task(what, total=total, note="")  # an update's total of None keeps it
 
         def update(done: int, note: str = "", total: int | None = None) -> None:
             bar.update(task, completed=done, note=note, total=total)
 
         yield update
+
+
+def _bar() -> "Progress | None":
+    """Return a progress bar; None where `rich` is not installed (a vehicle needs none)."""
+    try:
+        from rich import progress
+    except ImportError:
+        return None
+    return progress.Progress(
+        progress.TextColumn("[bold]{task.description}"),
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        progress.TimeRemainingColumn(),
+        progress.TextColumn("{task.fields[note]}"),
+    )
 
 
 class _LineProgress:

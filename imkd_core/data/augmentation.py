@@ -118,8 +118,10 @@ def _changed_pixels(
     if change.blank == "scrambled":
         return _scrambled(rng, pixels)
     shifted = _shifted(pixels, change.shift_px, pixels.shape[1] / spec.image_width_px)
-    noise = rng.normal(0.0, change.noise, (*pixels.shape[:2], 1)) if change.noise else 0.0
-    changed = shifted.astype(np.float32) * np.float32(change.gain) + np.float32(1) * noise
+    changed = shifted.astype(np.float32) * np.float32(change.gain)
+    if change.noise:
+        grey = rng.normal(0.0, change.noise, (*pixels.shape[:2], 1))
+        changed += grey.astype(np.float32)
     return np.clip(np.rint(changed), 0, 255).astype(np.uint8)
 
 

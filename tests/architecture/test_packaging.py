@@ -17,7 +17,6 @@ OURS = {"imkd_core", "imkd_ros"}
 ROSDEP_KEYS = {
     "cv2": "python3-opencv",
     "jinja2": "python3-jinja2",
-    "matplotlib": "python3-matplotlib",
     "numpy": "python3-numpy",
     "yaml": "python3-yaml",
 }

@@ -159,6 +159,14 @@ def test_progress_on_a_terminal_is_a_bar(monkeypatch, capsys):
     assert "fit" in capsys.readouterr().out
 
 
+def test_progress_without_rich_is_lines(monkeypatch, capsys):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    monkeypatch.setitem(sys.modules, "rich", None)
+    with progress("replay") as update:
+        update(1)
+    assert capsys.readouterr().out == "replay 1 \n"
+
+
 def test_numbers_that_json_cannot_say_become_null():
     values = {"a": float("nan"), "b": {"c": float("inf"), "d": 1.5}, "e": "text", "f": True}
     assert without_nan(values) == {"a": None, "b": {"c": None, "d": 1.5}, "e": "text", "f": True}
