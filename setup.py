@@ -36,7 +36,6 @@ setup(
         (f"share/{PACKAGE}", ["package.xml"]),
         (f"share/{PACKAGE}/launch", files("launch/*")),
         (f"share/{PACKAGE}/config", files("config/*")),
-        (f"share/{PACKAGE}/rviz", files("rviz/*")),
         (f"share/{PACKAGE}/models", files("models/*")),
         *model_files(),
     ],

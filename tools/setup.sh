@@ -252,7 +252,7 @@ if ! is_done project "$(key_project)"; then
   share=$venv/share/imkd_ros
   index=$venv/share/ament_index/resource_index/packages
   mkdir -p "$share" "$index" "$venv/lib/imkd_ros"
-  for name in launch config models rviz package.xml; do
+  for name in launch config models package.xml; do
     ln -sfn "$root/$name" "$share/$name"
   done
   ln -sfn "$root/resource/imkd_ros" "$index/imkd_ros"

@@ -13,6 +13,7 @@ from geometry_msgs.msg import Point
 from std_msgs.msg import ColorRGBA
 from visualization_msgs.msg import Marker, MarkerArray
 
+from imkd_core.drawing import class_color
 from imkd_core.geometry import BOX_EDGES, box_corners
 from imkd_core.types import Detections
 
@@ -22,22 +23,10 @@ ARROW_S = 1.0
 #: Slower objects get no arrow, metres a second.
 MIN_SPEED_MPS = 0.3
 
-#: Distinct under the common colour-vision deficiencies (Okabe and Ito), repeated when they run out.
-_PALETTE = (
-    (0.90, 0.62, 0.00),
-    (0.34, 0.71, 0.91),
-    (0.00, 0.62, 0.45),
-    (0.94, 0.89, 0.26),
-    (0.00, 0.45, 0.70),
-    (0.84, 0.37, 0.00),
-    (0.80, 0.47, 0.65),
-    (0.60, 0.60, 0.60),
-)
 
-
-def class_color(label: int, alpha: float = 1.0) -> Any:
-    """Return the colour of a class as `std_msgs/ColorRGBA`."""
-    red, green, blue = _PALETTE[label % len(_PALETTE)]
+def marker_color(label: int, alpha: float = 1.0) -> Any:
+    """Return the colour of a class, that of the reports' pictures, as `std_msgs/ColorRGBA`."""
+    red, green, blue = (value / 255 for value in class_color(label))
     return ColorRGBA(r=red, g=green, b=blue, a=alpha)
 
 
@@ -76,7 +65,7 @@ def _point(xyz: Any) -> Any:
 def _marker(namespace: str, index: int, kind: int, label: int) -> Any:
     marker = Marker(ns=namespace, id=index, type=kind, action=Marker.ADD)
     marker.pose.orientation.w = 1.0
-    marker.color = class_color(label)
+    marker.color = marker_color(label)
     return marker
 
 

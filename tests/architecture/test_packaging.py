@@ -116,7 +116,7 @@ def test_data_files_exist_and_hold_the_ament_marker(setup_arguments):
             assert (ROOT / name).is_file(), name
 
 
-@pytest.mark.parametrize("folder", ["launch", "config", "rviz", "models"])
+@pytest.mark.parametrize("folder", ["launch", "config", "models"])
 def test_every_file_of_a_shared_folder_is_installed(setup_arguments, folder):
     installed = {name for _, names in setup_arguments["data_files"] for name in names}
     present = {

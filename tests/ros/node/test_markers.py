@@ -10,7 +10,7 @@ from builtin_interfaces.msg import Time
 from visualization_msgs.msg import Marker
 
 from imkd_core.types import Detections
-from imkd_ros.node.markers import MIN_SPEED_MPS, class_color, detection_markers
+from imkd_ros.node.markers import MIN_SPEED_MPS, detection_markers, marker_color
 
 pytestmark = pytest.mark.ros
 
@@ -75,6 +75,6 @@ def test_what_stands_or_has_no_known_velocity_has_no_arrow(velocity):
 
 
 def test_classes_differ_in_colour_and_colours_never_run_out():
-    assert class_color(0) != class_color(1)
-    assert class_color(3) == class_color(11)
-    assert class_color(0, alpha=0.5).a == 0.5
+    assert marker_color(0) != marker_color(1)
+    assert marker_color(3) == marker_color(13)
+    assert marker_color(0, alpha=0.5).a == 0.5
