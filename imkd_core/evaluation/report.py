@@ -233,6 +233,8 @@ def format_goal(measure: Measure) -> str:
     factor, _, suffix = _DISPLAY.get(
         measure.unit, (1.0, 3, f"\N{NO-BREAK SPACE}{measure.unit}".rstrip())
     )
+    if measure.at_least is not None and measure.at_least == measure.at_most:
+        return f"=\N{NO-BREAK SPACE}{measure.at_least * factor:g}{suffix}"
     bounds = (
         ("\N{GREATER-THAN OR EQUAL TO}", measure.at_least),
         ("\N{LESS-THAN OR EQUAL TO}", measure.at_most),

@@ -312,3 +312,8 @@ def test_a_path_that_cannot_be_written_is_refused_by_name(tmp_path):
     blocked.write_text("")
     with pytest.raises(ConfigError, match="cannot write the report"):
         write_report(blocked / "report.html", ReportData(title="t"))
+
+
+def test_a_goal_that_must_be_hit_is_one_number():
+    exact = Measure(name="answered", value=1.0, unit="fraction", at_least=1.0, at_most=1.0)
+    assert format_goal(exact) == "=\N{NO-BREAK SPACE}100\N{NO-BREAK SPACE}%"
