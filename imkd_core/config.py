@@ -279,7 +279,7 @@ class TrainConfig:
         batch_size: samples a step.
         learning_rate, backbone_rate_factor, weight_decay, clip_norm: AdamW.
         warmup_steps: steps of linear warm-up; a cosine follows, down to a hundredth.
-        freeze_norm_from: fraction of the steps after which batch-norm statistics are held.
+        freeze_norm_from: fraction of the steps after which batch-norm statistics are held; 1 never.
         seed: of every random choice.
         weight_heatmap, weight_box, weight_depth: of the losses.
         pixel_shift_px: largest shift of an image, network pixels.
@@ -298,7 +298,7 @@ class TrainConfig:
     weight_decay: float = 1e-2
     clip_norm: float = 5.0
     warmup_steps: int = 50
-    freeze_norm_from: float = 0.7
+    freeze_norm_from: float = 1.0
     seed: int = 0
     weight_heatmap: float = 1.0
     weight_box: float = 0.25
