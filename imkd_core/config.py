@@ -167,7 +167,7 @@ class HeadSpec:
         candidates: boxes that the graph decodes (top K over classes and cells).
         peak_window: side of the maximum filter in the graph; 1 keeps all cells, because a 3 x 3
             window merges pedestrians that stand 0.6 to 0.8 m apart.
-        nms_radius_m: per class, effective radius of the circle suppression (metres, not squared).
+        nms_radius_m: per class, effective, not squared; barriers stand in rows 0.6 m apart.
         score_threshold: default for all classes.
         max_boxes: boxes kept after suppression.
     """
@@ -183,7 +183,7 @@ class HeadSpec:
             "construction_vehicle": 2.0,
             "bus": 2.5,
             "trailer": 2.5,
-            "barrier": 0.8,
+            "barrier": 0.5,
             "motorcycle": 0.6,
             "bicycle": 0.6,
             "pedestrian": 0.4,
