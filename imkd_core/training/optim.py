@@ -13,13 +13,16 @@ FINAL_RATE_FACTOR = 0.01
 
 
 def make_optimizer(model: nn.Module, train: TrainConfig) -> torch.optim.AdamW:
-    """Return AdamW; the image backbone learns slower, norms and biases do not decay."""
+    """Return AdamW; the image backbone learns slower, norms and biases do not decay.
+
+    Each group keeps its rate before the schedule as `initial_lr`.
+    """
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             key = (name.startswith("backbone."), parameter.ndim > 1)
             groups.setdefault(key, []).append(parameter)
-    return torch.optim.AdamW(
+    optimizer = torch.optim.AdamW(
         [
             {
                 "params": parameters,
@@ -29,6 +32,9 @@ def make_optimizer(model: nn.Module, train: TrainConfig) -> torch.optim.AdamW:
             for (is_backbone, decays), parameters in groups.items()
         ]
     )
+    for group in optimizer.param_groups:
+        group["initial_lr"] = group["lr"]
+    return optimizer
 
 
 def rate_factor(step: int, train: TrainConfig) -> float:

@@ -45,8 +45,6 @@ def train(
     torch.manual_seed(config.train.seed)
     model = Student.from_config(config).to(choose_device(device))
     optimizer = make_optimizer(model, config.train)
-    for group in optimizer.param_groups:
-        group["initial_lr"] = group["lr"]
     first_step = 0
     if existing.exists():
         checkpoint = load_checkpoint(existing)

@@ -17,6 +17,9 @@ from imkd_core.runtime.bundle import Bundle
 #: suits 12 Hz; between key frames at 2 Hz there is time, and a machine that is busy needs it.
 DEADLINE_SHARE = 0.8
 
+#: Threads of inference, online and offline alike: another number may round differently.
+THREADS = os.cpu_count() or 1
+
 
 def fit_and_export(config: Config, record: SampleRecord, output: Path, licence: str) -> Bundle:
     """Fit to one sample, or continue an interrupted fit, and export the bundle.
@@ -65,7 +68,7 @@ def play(
             recording=recording,
             bundle=bundle.root,
             overrides={
-                "model.threads": os.cpu_count() or 1,
+                "model.threads": THREADS,
                 "sync.deadline_ms": DEADLINE_SHARE * period_s * 1e3,
                 "ego_motion.max_wait_ms": DEADLINE_SHARE * period_s * 1e3,
             },

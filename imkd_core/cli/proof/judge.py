@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Judge the answers of the graph: against truth, against the offline replay, and by controls."""
 
-import os
 import platform
 from collections.abc import Mapping, Sequence
 from contextlib import closing, suppress
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from imkd_core.bev_grid import BevGrid
+from imkd_core.cli.proof.graph import THREADS
 from imkd_core.data.augmentation import seen_only_by, visible_in
 from imkd_core.data.nuscenes import SampleRecord
 from imkd_core.data.recording import open_bag
@@ -122,8 +122,7 @@ def judge(
     }
     shown = offline[-1]
     truth = _truth_at(record, shown.frame.stamp_ns, period_s, grid)
-    stages = _stages(recording)
-    latency = latency_rows(stages)
+    latency = latency_rows(_stages(recording))
     entries = tuple(
         control_entry(name, question, values) for name, (question, values) in recalls.items()
     )
@@ -140,7 +139,7 @@ def judge(
                 row.stage: {"p50": row.p50_ms, "p95": row.p95_ms, "p99": row.p99_ms}
                 for row in latency
             },
-            "versions": versions(),
+            "versions": _versions(),
             "model": _model_facts(bundle),
         },
         measures=measures(figures, {"recall_1m": f"{int(truth.is_required.sum())} boxes"}),
@@ -162,9 +161,7 @@ def _replay(
     from imkd_ros.bridge.parameters import NodeSettings
     from imkd_ros.replay import Replay
 
-    settings = NodeSettings(
-        values={"model.bundle": str(bundle.root), "model.threads": os.cpu_count() or 1}
-    )
+    settings = NodeSettings(values={"model.bundle": str(bundle.root), "model.threads": THREADS})
     with Replay(settings) as replay:
         answers = [
             Answer(frame=frame, rig=replay.rig, detections=found)
@@ -172,7 +169,7 @@ def _replay(
         ]
     if not answers:
         return [], {}
-    with closing(open_backend(bundle, BackendSettings(threads=os.cpu_count() or 1))) as backend:
+    with closing(open_backend(bundle, BackendSettings(threads=THREADS))) as backend:
         detector = Detector(bundle, backend, answers[-1].rig)
         truth = _truth_at(record, answers[-1].frame.stamp_ns, period_s, bundle.inputs.bev)
         return answers, _controls(detector, bundle, answers[-1], truth)
@@ -235,7 +232,7 @@ def _model_facts(bundle: Bundle) -> dict[str, str]:
     return facts | {key: str(value) for key, value in bundle.provenance.items()}
 
 
-def versions() -> dict[str, str]:
+def _versions() -> dict[str, str]:
     """Return the versions of what took part."""
     names = ("numpy", "opencv-python", "onnxruntime", "torch", "ros-rclpy", "rosbags", "imkd_ros")
     found = {"python": platform.python_version(), "system": platform.platform()}
