@@ -1,19 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Configuration: frozen values that refuse nonsense when they are built.
+"""What a model expects and gives: frozen values that refuse nonsense when they are built.
 
-`InputSpec` and `HeadSpec` are what a model expects and gives; they travel with the weights in
-`bundle.json`. `ModelConfig` and `TrainConfig` are how a student is built and trained; they stand
-in `config/*.yaml`. Derived numbers are properties. An unknown key is an error with a guess.
+`InputSpec` and `HeadSpec` travel with the weights in `bundle.json`. How a student is built and
+trained stands in `recipe`. Derived numbers are properties.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from math import inf, isfinite
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, field
+from math import inf
 
 from imkd_core.bev_grid import BevGrid
-from imkd_core.mapping import from_mapping, read_yaml, require, with_overrides
+from imkd_core.mapping import require
 
 #: The ten classes of the nuScenes detection task, in the order of the paper's task groups.
 NUSCENES_CLASSES = (
@@ -220,131 +217,3 @@ class HeadSpec:
             next(i for i, task in enumerate(self.tasks) if name in task)
             for name in self.class_names
         )
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelConfig:
-    """Layers and widths of a student (method.md 3).
-
-    Attributes:
-        backbone: "resnet18", "resnet50", "resnet101" or "mobilenet_v2".
-        backbone_width: channels of ResNet's stem (64 in torchvision's files).
-        neck_channels: channels of each of the neck's four levels.
-        depth_channels: width of the depth and context net.
-        context_channels: channels of the camera's BEV map.
-        radar_widths: channels of the radar encoder's three stages.
-        radar_channels: channels of the radar's BEV map.
-        fused_channels: channels of the fused map.
-        trunk_channels: channels of the BEV trunk's three stages.
-        trunk_blocks: residual blocks of each of them.
-        trunk_neck_channels: channels of each of the BEV neck's four levels.
-        head_channels: width of the head's towers.
-    """
-
-    backbone: str
-    backbone_width: int = 64
-    neck_channels: int = 128
-    depth_channels: int = 256
-    context_channels: int = 80
-    radar_widths: tuple[int, int, int] = (64, 128, 256)
-    radar_channels: int = 80
-    fused_channels: int = 128
-    trunk_channels: tuple[int, int, int] = (160, 320, 640)
-    trunk_blocks: tuple[int, int, int] = (2, 2, 2)
-    trunk_neck_channels: int = 64
-    head_channels: int = 64
-
-    def __post_init__(self) -> None:
-        """Refuse unknown backbones and empty layers."""
-        known = ("resnet18", "resnet50", "resnet101", "mobilenet_v2")
-        require(
-            self.backbone in known,
-            f"model.backbone must be one of {', '.join(known)}, got '{self.backbone}'",
-        )
-        for item in fields(self):
-            value = getattr(self, item.name)
-            numbers = value if isinstance(value, tuple) else (value,)
-            require(
-                all(isinstance(n, str) or n >= 1 for n in numbers),
-                f"model.{item.name} must be positive, got {value}",
-            )
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainConfig:
-    """How a student is fitted (method.md 5.1, 5.2, 6); probabilities are per sample.
-
-    Attributes:
-        steps: optimiser steps.
-        batch_size: samples a step.
-        learning_rate, backbone_rate_factor, weight_decay, clip_norm: AdamW.
-        warmup_steps: steps of linear warm-up; a cosine follows, down to a hundredth.
-        freeze_norm_from: fraction of the steps after which batch-norm statistics are held; 1 never.
-        seed: of every random choice.
-        weight_heatmap, weight_box, weight_depth: of the losses.
-        pixel_shift_px: largest shift of an image, network pixels.
-        brightness: largest relative change of brightness.
-        noise: standard deviation of pixel noise, grey levels.
-        blank_camera: probability that a camera is blanked; targets that only blanked cameras
-            see are removed.
-        drop_radar: probability that all radars are dropped.
-        checkpoint_every_steps: how often a resumable checkpoint is written.
-    """
-
-    steps: int = 1000
-    batch_size: int = 1
-    learning_rate: float = 4e-4
-    backbone_rate_factor: float = 0.5
-    weight_decay: float = 1e-2
-    clip_norm: float = 5.0
-    warmup_steps: int = 50
-    freeze_norm_from: float = 1.0
-    seed: int = 0
-    weight_heatmap: float = 1.0
-    weight_box: float = 0.25
-    weight_depth: float = 3.0
-    pixel_shift_px: int = 0
-    brightness: float = 0.0
-    noise: float = 0.0
-    blank_camera: float = 0.0
-    drop_radar: float = 0.0
-    checkpoint_every_steps: int = 200
-
-    def __post_init__(self) -> None:
-        """Refuse rates and probabilities outside their ranges."""
-        for item in fields(self):
-            value = getattr(self, item.name)
-            require(isfinite(value), f"train.{item.name} must be finite, got {value}")
-        for name in ("steps", "batch_size", "learning_rate", "clip_norm", "checkpoint_every_steps"):
-            require(getattr(self, name) > 0, f"train.{name} must be positive")
-        for name in ("blank_camera", "drop_radar", "brightness"):
-            require(0 <= getattr(self, name) < 1, f"train.{name} must be 0 or more and below 1")
-        require(0 <= self.freeze_norm_from <= 1, "train.freeze_norm_from must be 0..1")
-        zero_or_more = ("warmup_steps", "pixel_shift_px", "noise", "seed", "backbone_rate_factor")
-        weights = ("weight_decay", "weight_heatmap", "weight_box", "weight_depth")
-        for name in zero_or_more + weights:
-            require(getattr(self, name) >= 0, f"train.{name} must not be negative")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Config:
-    """One student: what it takes, what it gives, how it is built and trained."""
-
-    name: str
-    inputs: InputSpec
-    head: HeadSpec
-    model: ModelConfig
-    train: TrainConfig = field(default_factory=TrainConfig)
-
-
-def load_config(path: Path, overrides: Mapping[str, Any] | None = None) -> Config:
-    """Read a YAML file into a `Config`.
-
-    Args:
-        path: for example `config/imkd_tiny.yaml`.
-        overrides: dotted key -> value, for example {"train.steps": 300}.
-
-    Raises:
-        ConfigError: the file is missing, is not YAML, or holds an unknown or impossible value.
-    """
-    return from_mapping(Config, with_overrides(read_yaml(path), overrides or {}))

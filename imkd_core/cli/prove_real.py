@@ -36,11 +36,11 @@ FIT = {
     "train.batch_size": 1,
     "train.learning_rate": 1e-3,
     "train.backbone_rate_factor": 1.0,
-    "train.pixel_shift_px": 2,
-    "train.brightness": 0.2,
-    "train.noise": 4.0,
-    "train.blank_camera": 0.4,
-    "train.drop_radar": 0.2,
+    "augment.pixel_shift_px": 2,
+    "augment.brightness": 0.2,
+    "augment.noise": 4.0,
+    "augment.blank_camera": 0.4,
+    "augment.drop_radar": 0.2,
     "train.freeze_norm_from": 0.6,
     "train.checkpoint_every_steps": 100,
 }
@@ -68,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the proof; say where the report is, and which goals are missed."""
     from imkd_core.cli.common import open_nuscenes, parse_overrides
     from imkd_core.cli.proof import graph, judge, report
-    from imkd_core.config import load_config
+    from imkd_core.recipe import load_config
     from imkd_core.resources import share_folder
 
     if arguments.frames < 1:

@@ -36,8 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Train; print where the checkpoint is."""
     from imkd_core.cli.common import open_nuscenes, parse_overrides, progress
-    from imkd_core.config import load_config
     from imkd_core.data.dataset import DetectionDataset
+    from imkd_core.recipe import load_config
     from imkd_core.training.engine import StepReport
     from imkd_core.training.train import train
 

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from imkd_core.config import InputSpec, TrainConfig
+from imkd_core.config import InputSpec
 from imkd_core.geometry import invert_transform, project_points, transform_points
 from imkd_core.imaging import fit_window
+from imkd_core.recipe import AugmentConfig
 from imkd_core.types import CameraImage, Detections, Frame, SensorRig
 
 #: Share of blanked cameras that are masked; the others deliver a picture without content.
@@ -58,17 +59,17 @@ class FrameChange:
 
 
 def sample_change(
-    rng: np.random.Generator, cameras: tuple[str, ...], train: TrainConfig
+    rng: np.random.Generator, cameras: tuple[str, ...], augment: AugmentConfig
 ) -> FrameChange:
     """Draw a change for a frame with these cameras."""
-    all_blanked = train.blank_camera > 0 and rng.random() < ALL_BLANKED
+    all_blanked = augment.blank_camera > 0 and rng.random() < ALL_BLANKED
     changes = {}
     for name in cameras:
-        limit = train.pixel_shift_px
+        limit = augment.pixel_shift_px
         shift = rng.integers(-limit, limit + 1, size=2)
-        gain = 1 + train.brightness * rng.uniform(-1, 1)
-        noise = train.noise * rng.random()
-        blank = _sample_blank(rng) if all_blanked or rng.random() < train.blank_camera else ""
+        gain = 1 + augment.brightness * rng.uniform(-1, 1)
+        noise = augment.noise * rng.random()
+        blank = _sample_blank(rng) if all_blanked or rng.random() < augment.blank_camera else ""
         changes[name] = CameraChange(
             shift_px=(int(shift[0]), int(shift[1])),
             gain=float(gain),
@@ -76,7 +77,7 @@ def sample_change(
             noise_seed=int(rng.integers(1 << 31)),
             blank=blank,
         )
-    return FrameChange(cameras=changes, drop_radar=bool(rng.random() < train.drop_radar))
+    return FrameChange(cameras=changes, drop_radar=bool(rng.random() < augment.drop_radar))
 
 
 def _sample_blank(rng: np.random.Generator) -> str:

@@ -11,7 +11,6 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from imkd_core.config import Config
 from imkd_core.data.augmentation import apply_change, sample_change, seen_only_by, visible_in
 from imkd_core.data.nuscenes import SampleRecord
 from imkd_core.data.targets import DetectionTargets, depth_bins, make_targets
@@ -19,6 +18,7 @@ from imkd_core.errors import DataError
 from imkd_core.geometry import transform_points
 from imkd_core.imaging import fit_window
 from imkd_core.preprocess import effective_cameras, prepare_inputs
+from imkd_core.recipe import Config
 from imkd_core.types import Detections, Frame, SensorRig
 
 #: Decoded samples that are kept in memory (about 27 MB each with six 1600 x 900 images).
@@ -59,7 +59,7 @@ class DetectionDataset:
 
     Args:
         records: samples of a reader.
-        config: the student; its `train` section says how samples are changed.
+        config: the student; its `augment` section says how samples are changed.
 
     Raises:
         DataError: there is no sample.
@@ -82,7 +82,7 @@ class DetectionDataset:
         frame, truth, depth_bin = decoded.frame, decoded.truth, decoded.depth_bin
         if rng is not None:
             cameras = tuple(decoded.rig.cameras)
-            change = sample_change(rng, cameras, self._config.train)
+            change = sample_change(rng, cameras, self._config.augment)
             frame = apply_change(frame, change, self._config.inputs)
             truth = truth.select(~seen_only_by(decoded.visible, change.blanked))
             blanked = np.array([name in change.blanked for name in cameras])

@@ -13,7 +13,6 @@ import onnx
 import torch
 from torch import Tensor
 
-from imkd_core.config import Config
 from imkd_core.errors import BundleError
 from imkd_core.export.graph import DeployedStudent, GraphOutput, deploy
 from imkd_core.export.onnx_lint import check_operators
@@ -21,6 +20,7 @@ from imkd_core.export.parity import ParityFigures, check_parity, measure_parity
 from imkd_core.mapping import to_mapping
 from imkd_core.model.example import INPUT_NAMES, example_inputs
 from imkd_core.model.student import Student
+from imkd_core.recipe import Config
 from imkd_core.runtime.backends import OnnxRuntimeBackend
 from imkd_core.runtime.bundle import Bundle, write_bundle
 

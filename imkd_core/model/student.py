@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int32, Num
 from torch import Tensor, nn
 
-from imkd_core.config import Config, HeadSpec, InputSpec, ModelConfig
+from imkd_core.config import HeadSpec, InputSpec
 from imkd_core.model.bev_trunk import BevTrunk
 from imkd_core.model.center_head import CenterHead
 from imkd_core.model.depth_net import DepthNet
@@ -18,6 +18,7 @@ from imkd_core.model.radar_encoder import EVIDENCE_CHANNELS, RadarEncoder
 from imkd_core.model.resnet import ResNet, resnet18, resnet50, resnet101
 from imkd_core.model.second import SecondNeck
 from imkd_core.model.view_transform import ViewTransform
+from imkd_core.recipe import Config, ModelConfig
 
 #: ImageNet's mean and standard deviation, grey levels of RGB (method.md 3.1).
 IMAGE_MEAN = (123.675, 116.28, 103.53)

@@ -15,9 +15,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from imkd_core.config import Config
 from imkd_core.errors import DataError
 from imkd_core.mapping import from_mapping, to_mapping
+from imkd_core.recipe import Config
 
 #: Name of the file inside a run's folder.
 FILE_NAME = "checkpoint.safetensors"

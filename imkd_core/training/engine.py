@@ -10,10 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from imkd_core.config import Config
 from imkd_core.data.dataset import DetectionDataset, TrainingSample
 from imkd_core.errors import ImkdError
 from imkd_core.model.student import Student
+from imkd_core.recipe import Config
 from imkd_core.training.losses import detection_losses
 from imkd_core.training.optim import rate_factor
 

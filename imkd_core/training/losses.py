@@ -12,7 +12,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from imkd_core.config import BOX_CODE, TrainConfig
+from imkd_core.config import BOX_CODE
+from imkd_core.recipe import TrainConfig
 
 #: Exponents of CornerNet's focal loss: on the error, and on the distance from an object.
 FOCAL_ALPHA = 2.0

@@ -6,7 +6,7 @@ import math
 import torch
 from torch import nn
 
-from imkd_core.config import TrainConfig
+from imkd_core.recipe import TrainConfig
 
 #: The cosine ends at this fraction of the learning rate.
 FINAL_RATE_FACTOR = 0.01

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import torch
 
-from imkd_core.config import Config
 from imkd_core.data.dataset import DetectionDataset
 from imkd_core.errors import ConfigError
 from imkd_core.mapping import to_mapping
 from imkd_core.model.student import Student
+from imkd_core.recipe import Config
 from imkd_core.training.checkpoint import FILE_NAME, load_checkpoint, save_checkpoint
 from imkd_core.training.engine import StepReport, train_steps
 from imkd_core.training.optim import make_optimizer

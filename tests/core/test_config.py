@@ -8,18 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imkd_core.bev_grid import BevGrid
-from imkd_core.config import (
-    NUSCENES_CLASSES,
-    NUSCENES_TASKS,
-    DepthBins,
-    HeadSpec,
-    InputSpec,
-    ModelConfig,
-    TrainConfig,
-    load_config,
-)
+from imkd_core.config import NUSCENES_CLASSES, NUSCENES_TASKS, DepthBins, HeadSpec, InputSpec
 from imkd_core.errors import ConfigError
 from imkd_core.mapping import from_mapping, to_mapping
+from imkd_core.recipe import ModelConfig, TrainConfig, load_config
 
 BEV = BevGrid(x_min_m=-12.8, x_max_m=38.4, y_min_m=-25.6, y_max_m=25.6, cell_m=0.8)
 INPUTS = InputSpec(image_height_px=128, image_width_px=352, bev=BEV)

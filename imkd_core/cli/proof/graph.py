@@ -5,12 +5,12 @@ import os
 from pathlib import Path
 
 from imkd_core.cli.common import progress
-from imkd_core.config import Config
 from imkd_core.data.bag_writer import BagWriter
 from imkd_core.data.dataset import DetectionDataset
 from imkd_core.data.nuscenes import SampleRecord
 from imkd_core.data.nuscenes_to_bag import SceneOptions, provenance, write_scene
 from imkd_core.errors import ImkdError
+from imkd_core.recipe import Config
 from imkd_core.runtime.bundle import Bundle
 
 #: The node waits this share of the frames' period for a late sensor or pose. A vehicle's default

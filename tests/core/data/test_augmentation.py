@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imkd_core.bev_grid import BevGrid
-from imkd_core.config import InputSpec, TrainConfig
+from imkd_core.config import InputSpec
 from imkd_core.data.augmentation import (
     CameraChange,
     FrameChange,
@@ -15,6 +15,7 @@ from imkd_core.data.augmentation import (
     visible_in,
 )
 from imkd_core.geometry import rigid_transform
+from imkd_core.recipe import TrainConfig
 from imkd_core.types import CameraImage, CameraModel, Detections, Frame, RadarCloud, SensorRig
 
 SPEC = InputSpec(

@@ -5,11 +5,12 @@ import numpy as np
 import pytest
 
 from imkd_core.bev_grid import BevGrid
-from imkd_core.config import Config, HeadSpec, InputSpec, ModelConfig, TrainConfig
+from imkd_core.config import HeadSpec, InputSpec
 from imkd_core.data.dataset import DetectionDataset
 from imkd_core.data.nuscenes import NuScenes
 from imkd_core.errors import DataError
 from imkd_core.preprocess import prepare_inputs
+from imkd_core.recipe import Config, ModelConfig, TrainConfig
 from tests.core.data.made_up import write_dataroot
 
 CONFIG = Config(

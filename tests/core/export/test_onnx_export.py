@@ -7,7 +7,6 @@ import pytest
 import torch
 from torch import nn
 
-from imkd_core.config import load_config
 from imkd_core.errors import BundleError
 from imkd_core.export.fold import fold_norms
 from imkd_core.export.graph import deploy
@@ -17,6 +16,7 @@ from imkd_core.export.parity import check_parity, measure_parity
 from imkd_core.export.tensorrt_check import check_tensorrt, is_tensorrt_installed
 from imkd_core.model.example import batched, example_inputs
 from imkd_core.model.student import Student
+from imkd_core.recipe import load_config
 from imkd_core.runtime.backends import OnnxRuntimeBackend, open_backend
 from imkd_core.runtime.bundle import load_bundle
 from tests.core.model.small import CONFIG, GRID, HEAD, INPUTS, small_student

@@ -4,8 +4,9 @@
 import torch
 
 from imkd_core.bev_grid import BevGrid
-from imkd_core.config import Config, DepthBins, HeadSpec, InputSpec, ModelConfig
+from imkd_core.config import DepthBins, HeadSpec, InputSpec
 from imkd_core.model.student import Student
+from imkd_core.recipe import Config, ModelConfig
 
 GRID = BevGrid(x_min_m=-8.0, x_max_m=24.0, y_min_m=-6.0, y_max_m=6.0, cell_m=0.5)
 INPUTS = InputSpec(

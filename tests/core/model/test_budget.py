@@ -3,10 +3,10 @@ import pytest
 import torch
 from torch import nn
 
-from imkd_core.config import load_config
 from imkd_core.model.budget import BlockCost, count_cost, total_cost
 from imkd_core.model.example import batched, example_inputs
 from imkd_core.model.student import Student
+from imkd_core.recipe import load_config
 
 #: Millions of parameters and GMAC of imkd_r50, as its configuration file states them.
 R50_BUDGET = {

@@ -6,8 +6,9 @@ import torch
 from torch import nn
 
 from imkd_core.bev_grid import BevGrid
-from imkd_core.config import Config, HeadSpec, InputSpec, ModelConfig, TrainConfig
+from imkd_core.config import HeadSpec, InputSpec
 from imkd_core.errors import DataError
+from imkd_core.recipe import Config, ModelConfig, TrainConfig
 from imkd_core.training.checkpoint import FILE_NAME, load_checkpoint, save_checkpoint
 
 CONFIG = Config(

@@ -4,7 +4,7 @@ import math
 import pytest
 import torch
 
-from imkd_core.config import TrainConfig
+from imkd_core.recipe import TrainConfig
 from imkd_core.training.losses import (
     LossTerms,
     box_loss,

@@ -2,7 +2,7 @@
 import pytest
 from torch import nn
 
-from imkd_core.config import TrainConfig
+from imkd_core.recipe import TrainConfig
 from imkd_core.training.optim import FINAL_RATE_FACTOR, make_optimizer, rate_factor
 
 TRAIN = TrainConfig(steps=100, warmup_steps=10, learning_rate=1e-3, backbone_rate_factor=0.5)

@@ -7,11 +7,12 @@ import pytest
 import torch
 
 from imkd_core.bev_grid import BevGrid
-from imkd_core.config import DepthBins, HeadSpec, TrainConfig
+from imkd_core.config import DepthBins, HeadSpec
 from imkd_core.data.dataset import DetectionDataset
 from imkd_core.data.nuscenes import NuScenes
 from imkd_core.errors import ConfigError, ImkdError
 from imkd_core.model.student import Student
+from imkd_core.recipe import TrainConfig
 from imkd_core.training.checkpoint import load_checkpoint
 from imkd_core.training.engine import draw_batch, set_norm_mode
 from imkd_core.training.train import choose_device, train
