@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a data set must offer to be trained on, and where taught maps come from.
+
+`nuscenes.SampleRecord` is a `Sample`; readers of other layouts are, too, when they have these
+members. Files are read by the methods, each time anew.
+"""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imkd_core.geometry import Float64
+from imkd_core.types import Detections, Frame, LidarCloud, SensorRig
+
+
+class SampleTruth(Protocol):
+    """True objects of a sample; `nuscenes_truth.Truth` is one."""
+
+    @property
+    def detections(self) -> Detections:
+        """Boxes in the ego frame of the reference time; velocity NaN where it is unknown."""
+
+    @property
+    def num_lidar_points(self) -> NDArray[np.int64]:
+        """(N,) LiDAR returns on each object."""
+
+    @property
+    def num_radar_points(self) -> NDArray[np.int64]:
+        """(N,) radar returns on each object."""
+
+    @property
+    def annotation_tokens(self) -> tuple[str, ...]:
+        """One for each object, unique in the data set."""
+
+
+class Sample(Protocol):
+    """One key frame: what the sensors saw, and what was there."""
+
+    @property
+    def token(self) -> str:
+        """Name of the sample, unique in the data set."""
+
+    @property
+    def scene(self) -> str:
+        """Name of the drive that the sample belongs to."""
+
+    @property
+    def stamp_ns(self) -> int:
+        """The reference time; truth is in the ego frame of this time."""
+
+    @property
+    def rig(self) -> SensorRig:
+        """Calibration of the cameras and radars that this sample has."""
+
+    def frame(
+        self,
+        radar_sweeps: int = 1,
+        target_width_px: int | None = None,
+        with_images: bool = True,
+    ) -> Frame:
+        """Read images and radar scans (newest first); see `nuscenes.SampleRecord.frame`."""
+
+    def lidar(self, sweeps: int = 1, min_distance_m: float = 0.0) -> tuple[LidarCloud, Float64]:
+        """Read the LiDAR, merged with past sweeps, and return it with (4, 4) `ego_from_lidar`.
+
+        Raises:
+            DataError: there is none, or a file is missing or malformed.
+        """
+
+    def truth(self) -> SampleTruth:
+        """Return the true objects in the ego frame of the reference time."""
+
+
+class Teaching(Protocol):
+    """What the teachers say about one sample, in its unchanged reference ego frame.
+
+    `teacher_maps.TeacherMaps` is one. Maps lie on the student's BEV grid.
+    """
+
+    @property
+    def f_lidar(self) -> NDArray[np.float32]:
+        """(Kp, Y, X) features of the LiDAR teacher, projected and normalised."""
+
+    @property
+    def f_label(self) -> NDArray[np.float32]:
+        """(Kp, Y, X) features of the label teacher, likewise."""
+
+    @property
+    def i_lidar(self) -> NDArray[np.float32]:
+        """(Y, X) voxelised intensity, 0..1."""
+
+    @property
+    def heat(self) -> NDArray[np.float32]:
+        """(classes, Y, X) probabilities of the LiDAR teacher's heat maps."""
+
+    @property
+    def boxes(self) -> Detections:
+        """The teacher's box of each true object that it answers for; `scores` are c_k."""
+
+    @property
+    def annotation_tokens(self) -> tuple[str, ...]:
+        """The true object of each of `boxes`."""
+
+    @property
+    def quality(self) -> float:
+        """How good the teacher is on this sample; 1 is usual."""
+
+    @property
+    def depth_points(self) -> Mapping[str, NDArray[np.float32]]:
+        """Camera -> (P, 3) u, v in pixels of the unchanged network image, and depth in metres."""
+
+
+class TeachingSource(Protocol):
+    """Where a dataset gets the teaching of its samples from, for example a cache on disk."""
+
+    def load(self, token: str) -> Teaching | None:
+        """Return what the teachers say about a sample; None where there is nothing (no LiDAR).
+
+        Raises:
+            DataError: there should be something, and it cannot be read.
+        """
