@@ -119,6 +119,10 @@ class DistillConfig:
             detection's is scaled down; 0 switches the guard off.
         guard_every_steps: how often the gradient norms are taken.
         guard_patience: checks in a row that must fail.
+        object_floor: share of the label mask that I_L is raised to inside boxes that LiDAR saw, so
+            that dark objects are taught (13); 0 leaves I_L as it is.
+        huber: distance to the teacher, in standard deviations, from which the feature terms grow
+            linearly instead of squared (13); 0 squares all.
         reliability_swap: labels weigh more where LiDAR is weak (method.md 12.10).
         teacher_quality: LiDAR terms are scaled by how good the teacher is on the sample (13).
         shuffle: a control: the maps of another sample teach.
@@ -139,6 +143,8 @@ class DistillConfig:
     guard_ratio: float = 2.0
     guard_every_steps: int = 200
     guard_patience: int = 3
+    object_floor: float = 0.5
+    huber: float = 3.0
     reliability_swap: bool = True
     teacher_quality: bool = True
     shuffle: bool = False
@@ -160,6 +166,7 @@ class DistillConfig:
             require(value in known, f"distill.{name} must be {' or '.join(known)}, got '{value}'")
         require(self.decay_from <= 1, "distill.decay_from must be 0..1")
         require(self.decay_to <= 1, "distill.decay_to must be 0..1")
+        require(self.object_floor <= 1, "distill.object_floor must be 0..1")
         for name in ("guard_every_steps", "guard_patience"):
             require(getattr(self, name) >= 1, f"distill.{name} must be 1 or more")
 

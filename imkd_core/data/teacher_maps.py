@@ -18,8 +18,8 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from imkd_core.config import BOX_CODE
-from imkd_core.errors import DataError
+from imkd_core.errors import DataError, SensorError
+from imkd_core.types import Detections
 
 #: Version of the file format; a file of another version is refused.
 FORMAT = 1
@@ -28,6 +28,8 @@ FORMAT = 1
 SUFFIX = ".npz"
 
 _CAMERA_PREFIX = "depth_points/"
+_BOX_PREFIX = "boxes/"
+_BOX_FIELDS = ("center_m", "size_m", "yaw_rad", "velocity_mps", "scores", "labels")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -41,10 +43,10 @@ class TeacherMaps:
         i_lidar: (Y, X) float32 intensity map I_L in 0..1.
         heat: (classes, Y, X) float32 probabilities of the LiDAR teacher.
         annotation_tokens: of the true objects on the grid.
-        boxes: (N, 10) float32, what the teacher says at the cell of each of them: x, y, z, length,
-            width, height in metres, sin and cos of the yaw, vx, vy in metres a second.
-        confidence: (N,) float32 c_k of method.md 5.6, 0 where the teacher is not to be trusted.
+        boxes: what the teacher says at the cell of each of them, in that order; the scores are
+            c_k of method.md 5.6, 0 where the teacher is not to be trusted.
         quality: how good the teacher is on this sample, 0..1; 1 is the median or better.
+        has_lidar: False where there was no LiDAR, and F_lab alone is meant.
         depth_points: camera -> (P, 3) float32 LiDAR returns as (u, v, depth): pixels of the
             network image without augmentation, and metres along the optical axis.
 
@@ -57,25 +59,27 @@ class TeacherMaps:
     i_lidar: NDArray[np.float32]
     heat: NDArray[np.float32]
     annotation_tokens: tuple[str, ...]
-    boxes: NDArray[np.float32]
-    confidence: NDArray[np.float32]
+    boxes: Detections
     quality: float
     depth_points: Mapping[str, NDArray[np.float32]]
+    has_lidar: bool = True
 
     def __post_init__(self) -> None:
         """Check that all maps share a grid, and all boxes have a token and a confidence."""
-        shape, count = self.i_lidar.shape, len(self.annotation_tokens)
+        shape = self.i_lidar.shape
         wanted = {
             "f_lidar": (len(self.f_lidar), *shape),
             "f_label": (len(self.f_lidar), *shape),
             "heat": (len(self.heat), *shape),
-            "boxes": (count, len(BOX_CODE)),
-            "confidence": (count,),
         }
         for name, expected in wanted.items():
             given = getattr(self, name).shape
             if given != expected:
                 raise DataError(f"teacher maps: {name} must be {expected}, got {given}")
+        if len(self.annotation_tokens) != len(self.boxes):
+            raise DataError(
+                f"teacher maps: {len(self.boxes)} boxes, {len(self.annotation_tokens)} tokens"
+            )
         object.__setattr__(self, "depth_points", MappingProxyType(dict(self.depth_points)))
 
     def with_quality(self, quality: float) -> "TeacherMaps":
@@ -100,10 +104,12 @@ def write_teacher_maps(path: Path, maps: TeacherMaps) -> Path:
         "i_lidar": quantise_unit(maps.i_lidar),
         "heat": quantise_unit(maps.heat),
         "annotation_tokens": np.array(maps.annotation_tokens, dtype=np.str_),
-        "boxes": maps.boxes,
-        "confidence": maps.confidence,
         "quality": np.float32(maps.quality),
+        "has_lidar": np.bool_(maps.has_lidar),
+        "stamp_ns": np.int64(maps.boxes.stamp_ns),
+        "class_names": np.array(maps.boxes.class_names, dtype=np.str_),
     }
+    arrays |= {f"{_BOX_PREFIX}{name}": getattr(maps.boxes, name) for name in _BOX_FIELDS}
     for camera, points in maps.depth_points.items():
         arrays[f"{_CAMERA_PREFIX}{camera}"] = points.astype(np.float16)
     partial = path.with_name(f"{path.name}.partial")
@@ -134,7 +140,7 @@ def read_teacher_maps(path: Path) -> TeacherMaps:
                 "the cache's folder, and it is written anew"
             )
         return _from_arrays(arrays)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError, EOFError, SensorError, zipfile.BadZipFile) as error:
         raise DataError(
             f"cannot read the teacher maps {path}: {error}; delete the file, and the next run "
             "writes it anew"
@@ -148,9 +154,13 @@ def _from_arrays(arrays: Mapping[str, NDArray[np.generic]]) -> TeacherMaps:
         i_lidar=dequantise_unit(arrays["i_lidar"]),
         heat=dequantise_unit(arrays["heat"]),
         annotation_tokens=tuple(str(token) for token in arrays["annotation_tokens"]),
-        boxes=arrays["boxes"].astype(np.float32),
-        confidence=arrays["confidence"].astype(np.float32),
+        boxes=Detections(
+            stamp_ns=int(arrays["stamp_ns"]),
+            class_names=tuple(str(name) for name in arrays["class_names"]),
+            **{name: arrays[f"{_BOX_PREFIX}{name}"] for name in _BOX_FIELDS},  # type: ignore[arg-type]
+        ),
         quality=float(arrays["quality"]),
+        has_lidar=bool(arrays["has_lidar"]),
         depth_points={
             name.removeprefix(_CAMERA_PREFIX): points.astype(np.float32)
             for name, points in arrays.items()
