@@ -36,6 +36,7 @@ setup(
         (f"share/{PACKAGE}", ["package.xml"]),
         (f"share/{PACKAGE}/launch", files("launch/*")),
         (f"share/{PACKAGE}/config", files("config/*")),
+        (f"share/{PACKAGE}/config/experiments", files("config/experiments/*")),
         (f"share/{PACKAGE}/models", files("models/*")),
         *model_files(),
     ],

@@ -11,6 +11,7 @@ from imkd_core.errors import ImkdError
 #: verb -> (module in imkd_core.cli, what it does in one line)
 VERBS = {
     "train": ("train", "fit a student to recorded data"),
+    "experiment": ("experiment", "compare students that differ in a few settings"),
     "export": ("export", "turn a checkpoint into a model bundle (ONNX and bundle.json)"),
     "bag": ("bag", "write a rosbag2 recording from nuScenes data, or show what is in one"),
     "replay": ("replay", "run the detector over a recording, offline and deterministic"),

@@ -109,6 +109,8 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
 
 
 def _scalar(hint: Any, value: Any, path: str) -> Any:
+    if hint is Any:
+        return value
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     is_right = isinstance(value, hint) and (hint is bool or not isinstance(value, bool))

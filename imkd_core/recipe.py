@@ -63,6 +63,10 @@ class ModelConfig:
             )
 
 
+#: Probabilities that may be 1: a student of one kind of sensor alone.
+_ALL_OR_NOTHING = ("drop_cameras", "drop_radar")
+
+
 @dataclass(frozen=True, kw_only=True)
 class AugmentConfig:
     """How training samples are changed (method.md 6, 12.3); probabilities are per sample.
@@ -88,7 +92,8 @@ class AugmentConfig:
             see are removed where no radar sees them either.
         drop_side: probability that all cameras of one side are masked.
         stale_camera: probability that a camera shows the picture before (where sweeps exist).
-        drop_radar: probability that all radars are dropped.
+        drop_cameras: probability that all cameras are masked; 1 trains a radar-only student.
+        drop_radar: probability that all radars are dropped; 1 trains a camera-only student.
         stale_radar: probability that the newest scans of all radars are missing.
         drop_radar_sweep: probability of each sweep but one to be left out.
         drop_radar_points: share of radar returns left out.
@@ -112,6 +117,7 @@ class AugmentConfig:
     blank_camera: float = 0.0
     drop_side: float = 0.0
     stale_camera: float = 0.0
+    drop_cameras: float = 0.0
     drop_radar: float = 0.0
     stale_radar: float = 0.0
     drop_radar_sweep: float = 0.0
@@ -131,8 +137,9 @@ class AugmentConfig:
         for item in fields(self):
             if item.name not in unbounded:
                 value = getattr(self, item.name)
-                limit = 1 if item.name.startswith("flip") else 0.999
-                require(value <= limit, f"augment.{item.name} must be below 1, got {value}")
+                may_be_1 = item.name.startswith("flip") or item.name in _ALL_OR_NOTHING
+                is_right = value <= 1 if may_be_1 else value < 1
+                require(is_right, f"augment.{item.name} must be below 1, got {value}")
         require(self.rotation_deg <= 45, "augment.rotation_deg must be 45 at most")
         require(self.bev_yaw_deg <= 180, "augment.bev_yaw_deg must be 180 at most")
 

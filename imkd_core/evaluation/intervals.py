@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from imkd_core.errors import ConfigError
 
-#: 97.5 % quantile of Student's t by degrees of freedom (1 to 10, then a few to interpolate down to).
+#: 97.5 % quantile of Student's t by degrees of freedom (all to 10, then some).
 _T_975 = (
     (1, 12.706),
     (2, 4.303),
