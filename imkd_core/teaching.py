@@ -7,6 +7,11 @@ from math import isfinite
 from imkd_core.mapping import require
 
 
+#: Columns of the points that the LiDAR teacher takes: metres in the ego frame, reflectance
+#: 0..255, age in seconds, and the logarithm of 1 + the returns in the point's pillar.
+LIDAR_POINT_COLUMNS = ("x", "y", "z", "intensity", "age", "log_count")
+
+
 @dataclass(frozen=True, kw_only=True)
 class TeacherConfig:
     """The LiDAR teacher: CenterPoint on pillars, on the student's BEV grid (method.md 4.1).
@@ -20,6 +25,9 @@ class TeacherConfig:
         trunk_neck_channels: channels of each level of its neck.
         head_channels: width of the head's towers.
         drop_points: largest share of points left out in training.
+        max_points: points given to the network at most; crowded pillars are thinned first.
+        filter_clutter: whether lone, dark, near returns (rain, snow, spray) are left out
+            (method.md 13).
     """
 
     lidar_sweeps: int = 10
@@ -31,12 +39,14 @@ class TeacherConfig:
     trunk_neck_channels: int = 32
     head_channels: int = 32
     drop_points: float = 0.1
+    max_points: int = 60_000
+    filter_clutter: bool = False
 
     def __post_init__(self) -> None:
         """Refuse empty layers."""
         for item in fields(self):
             value = getattr(self, item.name)
-            if item.name != "drop_points":
+            if item.name not in ("drop_points", "filter_clutter"):
                 numbers = value if isinstance(value, tuple) else (value,)
                 require(all(n >= 1 for n in numbers), f"teacher.{item.name} must be positive")
         require(self.pillar_refinement <= 8, "teacher.pillar_refinement must be 1..8")
@@ -71,7 +81,8 @@ class IntensityConfig:
             through the three-stage pyramid) or "uniform" (a control).
         reflectance, density, consistency: weights of A's three parts; they sum to 1.
         minimum: I_min, where nothing returned.
-        full_reflectance: reflectance that counts as 1, on the scale 0..255.
+        full_reflectance: reflectance that counts as 1, on the scale 0..255; 0 takes the 95th
+            percentile of the training set, so that another LiDAR's scale does not matter.
         blur_cells: standard deviation of the blur.
     """
 
@@ -80,7 +91,7 @@ class IntensityConfig:
     density: float = 0.4
     consistency: float = 0.2
     minimum: float = 0.02
-    full_reflectance: float = 100.0
+    full_reflectance: float = 0.0
     blur_cells: float = 0.7
 
     def __post_init__(self) -> None:
@@ -96,7 +107,7 @@ class IntensityConfig:
             f"intensity: reflectance, density and consistency must sum to 1, got {weights}",
         )
         require(0 < self.minimum < 1, "intensity.minimum must be between 0 and 1")
-        require(self.full_reflectance > 0, "intensity.full_reflectance must be positive")
+        require(self.full_reflectance >= 0, "intensity.full_reflectance must not be negative")
         require(self.blur_cells >= 0, "intensity.blur_cells must not be negative")
 
 
