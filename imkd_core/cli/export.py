@@ -88,10 +88,10 @@ def export_checkpoint(
     from imkd_core.model.student import Student
     from imkd_core.training.checkpoint import load_checkpoint
 
-    checkpoint = load_checkpoint(checkpoint_path)
+    checkpoint = load_checkpoint(checkpoint_path, stage="student")
     config = checkpoint.config
     student = Student.from_config(config)
-    checkpoint.restore(student)
+    checkpoint.load_delivered(student)
     frames = []
     if records:
         dataset = DetectionDataset(records, config)

@@ -39,7 +39,8 @@ def run(arguments: argparse.Namespace) -> int:
     from imkd_core.data.dataset import DetectionDataset
     from imkd_core.recipe import load_config
     from imkd_core.training.engine import StepReport
-    from imkd_core.training.train import train
+    from imkd_core.training.student_task import StudentTask
+    from imkd_core.training.train import Run, train
 
     config = load_config(arguments.config, parse_overrides(arguments.set))
     reader = open_nuscenes(arguments.data, arguments.version)
@@ -49,13 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
         def on_step(report: StepReport) -> None:
             update(report.step, " ".join(f"{k} {v:.3f}" for k, v in report.terms.items()))
 
-        path = train(
-            config,
-            dataset,
-            arguments.output,
-            resume=arguments.resume,
-            device=arguments.device,
-            on_step=on_step,
-        )
+        how = Run(directory=arguments.output, resume=arguments.resume, device=arguments.device)
+        path = train(lambda: StudentTask.from_config(config), dataset, config, how, on_step)
     sys.stdout.write(f"checkpoint: {path}\nnext: imkd export --checkpoint {path} --output DIR\n")
     return 0

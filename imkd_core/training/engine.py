@@ -1,153 +1,157 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The training loop: draw, forward, losses, backward, clip, step."""
+"""The training loop, the same for every stage: draw, forward, backward, clip, step."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.parallel import DistributedDataParallel
 
-from imkd_core.data.dataset import DetectionDataset, TrainingSample
 from imkd_core.errors import ImkdError
-from imkd_core.model.student import Student
-from imkd_core.recipe import Config
-from imkd_core.training.losses import detection_losses
+from imkd_core.recipe import TrainConfig
+from imkd_core.training.distributed import World, gather_over_processes, mean_over_processes
+from imkd_core.training.losses import LossTerms
 from imkd_core.training.optim import rate_factor
+from imkd_core.training.sampling import DrawnBatch
+from imkd_core.training.state import TrainingState
+from imkd_core.training.task import Batch
 
 _FIX = "lower train.learning_rate, and look for broken samples in the data"
 
-#: Batches prepared ahead of the step that uses them.
-PREFETCHED = 2
+#: Number types of `train.precision`; fp32 runs without autocast.
+AUTOCAST_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True, kw_only=True)
 class StepReport:
-    """What one step did.
+    """What one step did, over all processes.
 
     Attributes:
         step: number of steps done, this one included.
         loss: weighted total.
         terms: loss term -> value, unweighted.
-        gradient_norm: before clipping.
+        gradient_norm: before clipping; not finite where a step of fp16 was skipped.
+        learning_rate: of the first group of parameters.
+        samples_per_s: of all processes together.
+        skipped: index -> error of samples that could not be read.
     """
 
     step: int
     loss: float
     terms: dict[str, float]
     gradient_norm: float
+    learning_rate: float = 0.0
+    samples_per_s: float = 0.0
+    skipped: dict[int, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Batch:
-    """Samples stacked along a leading batch axis.
-
-    Attributes:
-        inputs: the student's arguments by name.
-        targets: `DetectionTargets` by field name, and `depth_bin`.
-    """
-
-    inputs: dict[str, Tensor]
-    targets: dict[str, Tensor]
-
-    def to(self, device: torch.device) -> "Batch":
-        """Return the batch on a device."""
-        return Batch(
-            inputs={name: value.to(device) for name, value in self.inputs.items()},
-            targets={name: value.to(device) for name, value in self.targets.items()},
-        )
-
-
-def collate(samples: Sequence[TrainingSample]) -> Batch:
-    """Stack samples into tensors with a leading batch axis."""
-    return Batch(
-        inputs=_stacked([sample.inputs for sample in samples]),
-        targets=_stacked([sample.target_arrays() for sample in samples]),
-    )
-
-
-def _stacked(arrays: Sequence[Mapping[str, NDArray[np.generic]]]) -> dict[str, Tensor]:
-    return {name: torch.from_numpy(np.stack([a[name] for a in arrays])) for name in arrays[0]}
-
-
-def draw_batch(dataset: DetectionDataset, config: Config, step: int) -> Batch:
-    """Return the batch of one step; it depends on the seed and the step alone."""
-    rng = np.random.default_rng((config.train.seed, step))
-    indices = rng.integers(len(dataset), size=config.train.batch_size)
-    return collate([dataset.sample(int(index), rng) for index in indices])
-
-
-def batches(
-    dataset: DetectionDataset, config: Config, first_step: int
-) -> Iterator[tuple[int, Batch]]:
-    """Yield (step, batch) from `first_step` to the last, prepared by a thread in the background."""
-    with ThreadPoolExecutor(1) as pool:
-        waiting: list[Future[Batch]] = []
-        for step in range(first_step, config.train.steps + PREFETCHED):
-            if step < config.train.steps:
-                waiting.append(pool.submit(draw_batch, dataset, config, step))
-            if step >= first_step + PREFETCHED and waiting:
-                yield step - PREFETCHED, waiting.pop(0).result()
-
-
-def train_steps(
-    model: Student,
-    optimizer: torch.optim.Optimizer,
-    dataset: DetectionDataset,
-    config: Config,
-    first_step: int,
-    on_step: Callable[[StepReport], None],
+def fit(
+    state: TrainingState,
+    batches: Iterable[DrawnBatch],
+    train: TrainConfig,
+    world: World,
+    on_step: Callable[[StepReport, Batch], None],
 ) -> None:
-    """Run the steps from `first_step` to the end, calling `on_step` after each.
+    """Take one step with each batch, and call `on_step` after it, with the process's share.
 
     Raises:
-        ImkdError: the loss is not finite; the message names the step and the terms.
+        ImkdError: the loss or its gradient is not finite; the message names the step and terms.
     """
-    device = next(model.parameters()).device
-    base_rates = [group["initial_lr"] for group in optimizer.param_groups]
-    for step, batch in batches(dataset, config, first_step):
-        for group, rate in zip(optimizer.param_groups, base_rates, strict=True):
-            group["lr"] = rate * rate_factor(step, config.train)
-        set_norm_mode(model, frozen=step >= config.train.steps * config.train.freeze_norm_from)
-        on_step(_one_step(model, optimizer, batch.to(device), config, step))
+    task: nn.Module = state.task
+    if world.size > 1:
+        task = DistributedDataParallel(
+            state.task,
+            device_ids=[world.device.index] if world.device.type == "cuda" else None,
+            find_unused_parameters=state.task.has_unused_parameters,
+        )
+    started_s = time.perf_counter()
+    for drawn in batches:
+        _prepare(state, train, drawn.step, world.rank)
+        batch = drawn.batch.to(world.device)
+        terms = _forward(task, batch, drawn.step, train, world.device)
+        loss, values = _reduced(terms, drawn.step)
+        norm = _backward(state, terms, train)
+        ended_s = time.perf_counter()
+        report = StepReport(
+            step=state.step,
+            loss=loss,
+            terms=values,
+            gradient_norm=norm,
+            learning_rate=state.optimizer.param_groups[0]["lr"],
+            samples_per_s=train.batch_size / max(ended_s - started_s, 1e-9),
+            skipped=gather_over_processes(drawn.skipped),
+        )
+        started_s = ended_s
+        on_step(report, batch)
 
 
-def _one_step(
-    model: Student,
-    optimizer: torch.optim.Optimizer,
-    batch: Batch,
-    config: Config,
-    step: int,
-) -> StepReport:
-    device_type = next(model.parameters()).device.type
-    with torch.autocast(device_type, torch.bfloat16, enabled=device_type == "cuda"):
-        output = model(**batch.inputs)
-    maps = (output.heatmap_logits, output.codes, output.depth_logits)
-    if not all(bool(torch.isfinite(values).all()) for values in maps):
-        raise ImkdError(f"step {step}: the model's output is not finite; {_FIX}")
-    terms = detection_losses(*maps, batch.targets)
-    loss = terms.total(config.train)
-    if not torch.isfinite(loss):
-        raise ImkdError(f"step {step}: the loss is not finite ({terms.as_floats()}); {_FIX}")
+def _prepare(state: TrainingState, train: TrainConfig, step: int, rank: int) -> None:
+    """Set learning rates, batch norms and the seed of whatever chance is in the task."""
+    for group in state.optimizer.param_groups:
+        group["lr"] = group["initial_lr"] * rate_factor(step, train)
+    set_norm_mode(state.task, is_held=step >= train.steps * train.freeze_norm_from)
+    torch.manual_seed(int(np.random.SeedSequence((train.seed, step, rank)).generate_state(1)[0]))
+
+
+def _forward(
+    task: nn.Module, batch: Batch, step: int, train: TrainConfig, device: torch.device
+) -> LossTerms:
+    """Return the losses, computed under autocast."""
+    kind = AUTOCAST_TYPES.get(train.precision)
+    with torch.autocast(device.type, kind, enabled=kind is not None):
+        terms: LossTerms = task(batch, step)
+    return terms
+
+
+def _backward(state: TrainingState, terms: LossTerms, train: TrainConfig) -> float:
+    """Move the parameters along the gradient; return its norm before clipping."""
+    optimizer, scaler, step = state.optimizer, state.scaler, state.step
     optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    norm = nn.utils.clip_grad_norm_(model.parameters(), config.train.clip_norm)
-    optimizer.step()
-    return StepReport(
-        step=step + 1, loss=float(loss.detach()), terms=terms.as_floats(), gradient_norm=float(norm)
-    )
+    total = terms.total()
+    scaled = total if scaler is None else scaler.scale(total)
+    scaled.backward()  # type: ignore[no-untyped-call]
+    if scaler is not None:
+        scaler.unscale_(optimizer)
+    state.task.after_backward(step)
+    norm = float(nn.utils.clip_grad_norm_(state.task.parameters(), train.clip_norm))
+    if scaler is not None:
+        scaler.step(optimizer)  # skips the step where the scale was too large, and lowers it
+        scaler.update()
+    elif not np.isfinite(norm):
+        raise ImkdError(f"step {step}: the gradient is not finite ({terms.as_floats()}); {_FIX}")
+    else:
+        optimizer.step()
+    state.step += 1
+    if state.average is not None:
+        state.average.update(state.step)
+    return norm
 
 
-def set_norm_mode(model: nn.Module, frozen: bool) -> None:
-    """Put the model in training mode, with batch statistics either learned or held.
+def _reduced(terms: LossTerms, step: int) -> tuple[float, dict[str, float]]:
+    """Return the weighted total and the terms, means over all processes.
+
+    Where they are not finite, every process raises: none is left waiting for another.
+    """
+    values: Tensor = torch.stack([terms.total(), *(v.float() for v in terms.values.values())])
+    total, *numbers = mean_over_processes(values).tolist()
+    named = dict(zip(terms.values, numbers, strict=True))
+    if not np.isfinite(total):
+        raise ImkdError(f"step {step}: the loss is not finite ({named}); {_FIX}")
+    return total, named
+
+
+def set_norm_mode(task: nn.Module, is_held: bool) -> None:
+    """Put a task in training mode, with batch statistics either learned or held.
 
     Weights that were fitted to batch statistics meet the running ones on the vehicle; the last
     part of a fit therefore runs with the statistics held.
     """
-    model.train()
-    if frozen:
-        for module in model.modules():
-            if isinstance(module, nn.BatchNorm2d):
+    task.train()
+    if is_held:
+        for module in task.modules():
+            if isinstance(module, _BatchNorm):
                 module.eval()

@@ -5,7 +5,7 @@ Letters: B batch, N cameras, K classes, Y X cells, M objects, T task groups, D d
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from imkd_core.config import BOX_CODE
 from imkd_core.recipe import TrainConfig
+from imkd_core.training.distributed import shared_count
 
 #: Exponents of CornerNet's focal loss: on the error, and on the distance from an object.
 FOCAL_ALPHA = 2.0
@@ -22,22 +23,36 @@ FOCAL_GAMMA = 4.0
 
 @dataclass(frozen=True, kw_only=True)
 class LossTerms:
-    """The terms of one step, unweighted."""
+    """The terms of one step.
 
-    heatmap: Tensor
-    box: Tensor
-    depth: Tensor
+    Attributes:
+        values: term -> scalar, unweighted.
+        weights: term -> weight in the total, for the same terms.
+    """
 
-    def total(self, train: TrainConfig) -> Tensor:
+    values: Mapping[str, Tensor]
+    weights: Mapping[str, float]
+
+    def __post_init__(self) -> None:
+        """Refuse a term without weight, and a weight without term."""
+        if self.values.keys() != self.weights.keys():
+            raise ValueError(f"terms {sorted(self.values)} have weights {sorted(self.weights)}")
+
+    def total(self) -> Tensor:
         """Return the weighted sum."""
-        return sum(
-            (getattr(train, f"weight_{item.name}") * getattr(self, item.name))
-            for item in fields(self)
+        return torch.stack([self.weights[k] * v.float() for k, v in self.values.items()]).sum()
+
+    def joined(self, others: "LossTerms") -> "LossTerms":
+        """Return these terms and others, whose names must differ."""
+        if twice := self.values.keys() & others.values.keys():
+            raise ValueError(f"loss terms {sorted(twice)} are there twice")
+        return LossTerms(
+            values={**self.values, **others.values}, weights={**self.weights, **others.weights}
         )
 
     def as_floats(self) -> dict[str, float]:
-        """Return the terms as numbers, for logs."""
-        return {item.name: float(getattr(self, item.name).detach()) for item in fields(self)}
+        """Return the unweighted terms as numbers, for logs."""
+        return {name: float(value.detach()) for name, value in self.values.items()}
 
 
 def heatmap_loss(
@@ -53,7 +68,7 @@ def heatmap_loss(
     is_object = target == 1
     hit = functional.logsigmoid(logits) * (1 - probability) ** FOCAL_ALPHA
     miss = functional.logsigmoid(-logits) * probability**FOCAL_ALPHA * (1 - target) ** FOCAL_GAMMA
-    return -torch.where(is_object, hit, miss).sum() / is_object.sum().clamp(min=1)
+    return -torch.where(is_object, hit, miss).sum() / shared_count(is_object.sum())
 
 
 def box_loss(
@@ -71,7 +86,7 @@ def box_loss(
     per_task = codes.float().reshape(batch, channels // len(BOX_CODE), len(BOX_CODE), -1)
     rows = torch.arange(batch, device=codes.device)[:, None]
     predicted = per_task[rows, task, :, cell]
-    objects = (code_weight.sum(-1) > 0).sum().clamp(min=1)
+    objects = shared_count((code_weight.sum(-1) > 0).sum())
     return ((predicted - code).abs() * code_weight).sum() / objects
 
 
@@ -88,18 +103,28 @@ def depth_loss(
     probability = per_cell.softmax(-1)
     one_hot = functional.one_hot(depth_bin[valid], logits.shape[2]).to(probability.dtype)
     cross_entropy = functional.binary_cross_entropy(probability, one_hot, reduction="sum")
-    return cross_entropy / valid.sum().clamp(min=1)
+    return cross_entropy / shared_count(valid.sum())
 
 
-def detection_losses(
+def detection_terms(
     heatmap_logits: Float[Tensor, "B K Y X"],
     codes: Float[Tensor, "B TC Y X"],
-    depth_logits: Float[Tensor, "B N D H W"],
-    batch: Mapping[str, Tensor],
+    targets: Mapping[str, Tensor],
+    train: TrainConfig,
 ) -> LossTerms:
-    """Return all terms of one step from the model's outputs and a collated batch."""
+    """Return heat map and box term of a head's outputs; `targets` are collated ones."""
+    box = box_loss(codes, targets["cell"], targets["task"], targets["code"], targets["code_weight"])
     return LossTerms(
-        heatmap=heatmap_loss(heatmap_logits, batch["heatmap"]),
-        box=box_loss(codes, batch["cell"], batch["task"], batch["code"], batch["code_weight"]),
-        depth=depth_loss(depth_logits, batch["depth_bin"]),
+        values={"heatmap": heatmap_loss(heatmap_logits, targets["heatmap"]), "box": box},
+        weights={"heatmap": train.weight_heatmap, "box": train.weight_box},
+    )
+
+
+def depth_terms(
+    depth_logits: Float[Tensor, "B N D H W"], targets: Mapping[str, Tensor], train: TrainConfig
+) -> LossTerms:
+    """Return the depth term of a student's outputs; `targets` are collated ones."""
+    return LossTerms(
+        values={"depth": depth_loss(depth_logits, targets["depth_bin"])},
+        weights={"depth": train.weight_depth},
     )

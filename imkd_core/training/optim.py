@@ -20,7 +20,7 @@ def make_optimizer(model: nn.Module, train: TrainConfig) -> torch.optim.AdamW:
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            key = (name.startswith("backbone."), parameter.ndim > 1)
+            key = ("backbone" in name.split("."), parameter.ndim > 1)
             groups.setdefault(key, []).append(parameter)
     optimizer = torch.optim.AdamW(
         [

@@ -1,78 +1,168 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`imkd train`: fit a student to recorded samples, with checkpoints and resume."""
+"""`imkd train`: run one stage, with checkpoints and resume."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from imkd_core.data.dataset import DetectionDataset
-from imkd_core.errors import ConfigError
-from imkd_core.mapping import to_mapping
-from imkd_core.model.student import Student
-from imkd_core.recipe import Config
-from imkd_core.training.checkpoint import FILE_NAME, load_checkpoint, save_checkpoint
-from imkd_core.training.engine import StepReport, train_steps
-from imkd_core.training.optim import make_optimizer
+from imkd_core.errors import ConfigError, DataError
+from imkd_core.recipe import Config, TrainConfig
+from imkd_core.training.checkpoint import (
+    FILE_NAME,
+    STAGES,
+    differing_keys,
+    load_checkpoint,
+    save_checkpoint,
+)
+from imkd_core.training.distributed import World, gather_over_processes, join_world
+from imkd_core.training.engine import StepReport, fit
+from imkd_core.training.sampling import Share, StepBatches, draw_batches
+from imkd_core.training.state import TrainingState
+from imkd_core.training.task import Batch, SampleSource, TrainingTask
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """Where and how a stage runs; nothing here changes the weights that come out.
+
+    Attributes:
+        directory: of the checkpoint and the logs.
+        stage: "teacher", "labels" or "student".
+        resume: continue from the checkpoint in `directory`; without one, start anew.
+        device: "auto", "cpu" or "cuda".
+        workers: processes that prepare batches; 0 is a thread in this process.
+        skip_bad: how many samples may be unreadable; each is replaced by another and told.
+        picture_every_steps: how often pictures go to the log; 0 is never.
+    """
+
+    directory: Path
+    stage: str = "student"
+    resume: bool = False
+    device: str = "auto"
+    workers: int = 0
+    skip_bad: int = 0
+    picture_every_steps: int = 500
+
+    def __post_init__(self) -> None:
+        """Refuse unknown stages and negative numbers."""
+        if self.stage not in STAGES:
+            raise ConfigError(f"unknown stage '{self.stage}'; use {', '.join(STAGES)}")
+        for name in ("workers", "skip_bad", "picture_every_steps"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{name} must be 0 or more, got {getattr(self, name)}")
+
+
+def stage_train(config: Config, stage: str) -> TrainConfig:
+    """Return how a stage is fitted."""
+    sections = {"teacher": config.teacher_train, "labels": config.labels_train}
+    return sections.get(stage, config.train)
 
 
 def train(
+    make_task: Callable[[], TrainingTask],
+    source: SampleSource,
     config: Config,
-    dataset: DetectionDataset,
-    directory: Path,
-    *,
-    resume: bool = False,
-    device: str = "auto",
+    run: Run,
     on_step: Callable[[StepReport], None] | None = None,
 ) -> Path:
-    """Fit a student and return the path of its last checkpoint.
+    """Fit the task of a stage and return the path of its last checkpoint.
 
     Args:
-        config: the student and how it is trained.
-        dataset: the samples.
-        directory: where the checkpoint goes.
-        resume: continue from the checkpoint in `directory`; without one, start anew.
-        device: "auto", "cpu" or "cuda".
-        on_step: called after each step, for progress and logs.
+        make_task: builds it; called once, after torch was seeded.
+        source: the samples.
+        config: whose section for this stage counts.
+        run: where and how.
+        on_step: called after each step on the first process, for progress.
 
     Raises:
-        ConfigError: `directory` holds a run already and `resume` is False, or the run there is
-            of another configuration.
+        ConfigError: the folder holds a run already and `resume` is False, or the run there is of
+            another stage or configuration.
+        DataError: more samples than allowed cannot be read, or the disk is full.
     """
-    existing = directory / FILE_NAME
-    if existing.exists() and not resume:
-        raise ConfigError(f"{directory} holds a run already; pass --resume or another --output")
-    torch.manual_seed(config.train.seed)
-    model = Student.from_config(config).to(choose_device(device))
-    optimizer = make_optimizer(model, config.train)
-    first_step = 0
-    if existing.exists():
-        checkpoint = load_checkpoint(existing)
-        if to_mapping(checkpoint.config) != to_mapping(config):
-            raise ConfigError(f"{existing} is of another configuration; pass another --output")
-        checkpoint.restore(model, optimizer)
-        first_step = checkpoint.step
-
-    def after_step(report: StepReport) -> None:
-        at_end = report.step == config.train.steps
-        if at_end or report.step % config.train.checkpoint_every_steps == 0:
-            save_checkpoint(directory, config, report.step, model, optimizer)
-        if on_step is not None:
-            on_step(report)
-
-    train_steps(model, optimizer, dataset, config, first_step, after_step)
+    settings = stage_train(config, run.stage)
+    with join_world(run.device) as world:
+        existing = run.directory / FILE_NAME
+        if existing.exists() and not run.resume:
+            raise ConfigError(
+                f"{run.directory} holds a run already; pass --resume or another --output"
+            )
+        torch.manual_seed(settings.seed)
+        state = TrainingState(make_task(), settings, world)
+        if existing.exists():
+            _continue(existing, config, run.stage, state)
+        _agree(state.step)
+        batches = draw_batches(
+            StepBatches(
+                source, settings, Share(rank=world.rank, size=world.size), run.skip_bad > 0
+            ),
+            range(state.step, settings.steps),
+            run.workers,
+            pin_memory=world.device.type == "cuda",
+        )
+        watch = _Watch(config, run, settings, state, world, on_step)
+        fit(state, batches, settings, world, watch.after_step)
+        world.wait()
     return existing
 
 
-def choose_device(device: str) -> torch.device:
-    """Return the torch device of a name.
+def _continue(existing: Path, config: Config, stage: str, state: TrainingState) -> None:
+    """Take up a run where its checkpoint is."""
+    checkpoint = load_checkpoint(existing)
+    if checkpoint.stage != stage:
+        raise ConfigError(
+            f"{existing} is of stage '{checkpoint.stage}', not '{stage}'; pass another --output"
+        )
+    if differences := differing_keys(checkpoint.config, config):
+        raise ConfigError(
+            f"{existing} is of another configuration ({'; '.join(differences)}); give that one, "
+            "or pass another --output"
+        )
+    checkpoint.restore(state)
 
-    Raises:
-        ConfigError: "cuda" was asked for and there is none, or the name is unknown.
-    """
-    if device not in ("auto", "cpu", "cuda"):
-        raise ConfigError(f"unknown device '{device}'; use auto, cpu or cuda")
-    has_cuda = torch.cuda.is_available()
-    if device == "cuda" and not has_cuda:
-        raise ConfigError("no CUDA device here; pass --device cpu, or install torch with CUDA")
-    return torch.device("cuda" if has_cuda and device != "cpu" else "cpu")
+
+def _agree(step: int) -> None:
+    """Refuse processes that start at different steps: they would wait for each other for ever."""
+    steps = gather_over_processes({step: ""})
+    if len(steps) > 1:
+        raise ConfigError(
+            f"the processes would continue from different steps {sorted(steps)}; --output must be "
+            "a folder that all machines share"
+        )
+
+
+class _Watch:
+    """What happens beside the fit: checkpoints, progress, the count of bad samples."""
+
+    def __init__(
+        self,
+        config: Config,
+        run: Run,
+        train: TrainConfig,
+        state: TrainingState,
+        world: World,
+        on_step: Callable[[StepReport], None] | None,
+    ) -> None:
+        self._config, self._run, self._train = config, run, train
+        self._state, self._world, self._on_step = state, world, on_step
+        self._skipped: dict[int, str] = {}
+
+    def after_step(self, report: StepReport, batch: Batch) -> None:
+        """Write what is due after a step."""
+        del batch
+        self._count(report.skipped)
+        is_due = report.step % self._train.checkpoint_every_steps == 0
+        if self._world.is_first and (is_due or report.step == self._train.steps):
+            save_checkpoint(self._run.directory, self._config, self._run.stage, self._state)
+        if self._world.is_first and self._on_step is not None:
+            self._on_step(report)
+
+    def _count(self, skipped: dict[int, str]) -> None:
+        self._skipped |= skipped
+        if len(self._skipped) > self._run.skip_bad:
+            first = next(iter(self._skipped.values()))
+            raise DataError(
+                f"{len(self._skipped)} samples cannot be read, more than --skip-bad "
+                f"{self._run.skip_bad} allows; the first: {first}"
+            )

@@ -30,7 +30,8 @@ def fit_and_export(config: Config, record: SampleRecord, output: Path, licence: 
     """
     from imkd_core.cli.export import export_checkpoint
     from imkd_core.training.engine import StepReport
-    from imkd_core.training.train import train
+    from imkd_core.training.student_task import StudentTask
+    from imkd_core.training.train import Run, train
 
     run_folder = output / f"run-{record.token[:8]}"  # a fit of another frame is never taken up
     with progress("fit", config.train.steps) as update:
@@ -39,7 +40,8 @@ def fit_and_export(config: Config, record: SampleRecord, output: Path, licence: 
             update(report.step, f"loss {report.loss:.3f}")
 
         dataset = DetectionDataset((record,), config)
-        run = train(config, dataset, run_folder, resume=True, on_step=on_step)
+        how = Run(directory=run_folder, resume=True)
+        run = train(lambda: StudentTask.from_config(config), dataset, config, how, on_step)
     facts = {"trained_on": f"nuScenes key frame {record.token}, alone", "licence": licence}
     return export_checkpoint(run, output / "bundle", None, facts, (record,))
 
