@@ -69,6 +69,13 @@ class SampleRecord:
         """Pose (4, 4) of the ego frame at the reference time."""
         return self.readings[LIDAR].global_from_ego
 
+    @property
+    def description(self) -> str:
+        """What the data set says of the scene ("Rain, parked cars"); "" where it says nothing."""
+        tables = self.source.tables
+        scene = tables.get("scene", tables.get("sample", self.token)["scene_token"])
+        return str(scene.get("description", ""))
+
     def history(self, sensor: str, count: int) -> tuple[Reading, ...]:
         """Return up to `count` readings of a sensor, newest (the key frame) first."""
         readings = [self.readings[sensor]]
