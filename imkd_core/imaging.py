@@ -189,6 +189,27 @@ def fit_window(camera: CameraModel, spec: InputSpec) -> ImageWindow:
     )
 
 
+def whole_window(camera: CameraModel, spec: InputSpec, enlargement: float) -> ImageWindow:
+    """Return the window that shows the whole image, for training images that are cut later.
+
+    Args:
+        camera: calibration.
+        spec: what the network expects.
+        enlargement: resolution relative to the network image's, 1 or more; the calibrated
+            image's own is not exceeded.
+    """
+    fitted = fit_window(camera, spec)
+    width = round(fitted.resized_width_px * enlargement)
+    height = round(fitted.resized_height_px * enlargement)
+    return ImageWindow(
+        camera=camera,
+        resized_width_px=max(fitted.resized_width_px, min(width, camera.width_px)),
+        resized_height_px=max(fitted.resized_height_px, min(height, camera.height_px)),
+        left_px=0,
+        top_px=0,
+    )
+
+
 def to_network_image(image: CameraImage, camera: CameraModel, spec: InputSpec) -> NDArray[np.uint8]:
     """Return the (3, H, W) uint8 RGB network image: scaled, undistorted, cropped.
 
@@ -197,9 +218,27 @@ def to_network_image(image: CameraImage, camera: CameraModel, spec: InputSpec) -
     Raises:
         SensorError: the image has another aspect ratio than its calibration, or is larger.
     """
+    size_px = (spec.image_width_px, spec.image_height_px)
+    window = window_pixels(image, fit_window(camera, spec), size_px)
+    return np.ascontiguousarray(window.transpose(2, 0, 1))
+
+
+def window_pixels(
+    image: CameraImage, window: ImageWindow, size_px: tuple[int, int]
+) -> NDArray[np.uint8]:
+    """Return the (H, W, 3) uint8 RGB picture of a window: scaled, undistorted, cropped.
+
+    Args:
+        image: what the camera saw.
+        window: of its calibrated image.
+        size_px: (W, H) of the window.
+
+    Raises:
+        SensorError: the image has another aspect ratio than its calibration, or is larger.
+    """
+    camera = window.camera
     height_px, width_px = image.pixels.shape[:2]
     _check_size(image.sensor, width_px, height_px, camera)
-    window = fit_window(camera, spec)
     size = (window.resized_width_px, window.resized_height_px)
     shrinks = size[0] <= width_px and size[1] <= height_px
     scaled: NDArray[np.uint8] = image.pixels
@@ -210,15 +249,15 @@ def to_network_image(image: CameraImage, camera: CameraModel, spec: InputSpec) -
         maps = _undistortion(
             tuple(window.pixel_from_cam.ravel().tolist()),
             (window.left_px, window.top_px),
-            (spec.image_width_px, spec.image_height_px),
+            size_px,
             (camera.distortion_model, camera.distortion),
         )
         cropped = cv2.remap(scaled, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
     else:
-        rows = slice(window.top_px, window.top_px + spec.image_height_px)
-        columns = slice(window.left_px, window.left_px + spec.image_width_px)
+        rows = slice(window.top_px, window.top_px + size_px[1])
+        columns = slice(window.left_px, window.left_px + size_px[0])
         cropped = scaled[rows, columns]
-    return np.ascontiguousarray(np.asarray(cropped, dtype=np.uint8).transpose(2, 0, 1))
+    return np.asarray(cropped, dtype=np.uint8)
 
 
 def _check_size(sensor: str, width_px: int, height_px: int, camera: CameraModel) -> None:

@@ -8,7 +8,7 @@ from imkd_core.config import InputSpec
 from imkd_core.errors import SensorError
 from imkd_core.geometry import Float64
 from imkd_core.imaging import to_network_image
-from imkd_core.radar_grid import merge_scans, radar_statistics
+from imkd_core.radar_grid import merge_radars, radar_statistics
 from imkd_core.types import RADAR_FIELDS, CameraModel, Frame, SensorRig
 from imkd_core.view_lut import ViewGeometry, build_view_geometry
 
@@ -54,16 +54,39 @@ def prepare_inputs(
     if geometry is None:
         geometry = build_view_geometry(effective_cameras(frame, rig), spec)
     camera_mask = np.array([name in frame.cameras for name in rig.cameras], dtype=np.float32)
-    lut_index, lut_weight = geometry.masked(camera_mask)
     has_radar = any(len(clouds) > 0 for clouds in frame.radars.values())
+    radar_points = merge_radars(frame, rig.radars, spec.radar_sweeps) if has_radar else None
+    return assemble_inputs(_images(frame, rig, spec), camera_mask, geometry, radar_points, spec)
+
+
+def assemble_inputs(
+    images: NDArray[np.uint8],
+    camera_mask: NDArray[np.float32],
+    geometry: ViewGeometry,
+    radar_points: NDArray[np.float32] | None,
+    spec: InputSpec,
+) -> Arrays:
+    """Return the network's inputs, as `prepare_inputs` names them, from their parts.
+
+    Args:
+        images: (N, 3, H, W) network images, zeros where a camera is missing.
+        camera_mask: (N,) 1 for a live camera.
+        geometry: of all cameras.
+        radar_points: (P, 7) returns in the ego frame; None when there is no radar.
+        spec: what the network expects.
+    """
+    lut_index, lut_weight = geometry.masked(camera_mask)
+    has_radar = radar_points is not None
+    if radar_points is None:
+        radar_points = np.zeros((0, len(RADAR_FIELDS)), np.float32)
     return {
-        "images": _images(frame, rig, spec),
+        "images": images,
         "camera_mask": camera_mask,
         "camera_params": geometry.camera_params,
         "frustum_mask": geometry.frustum_mask,
         "lut_index": lut_index,
         "lut_weight": lut_weight,
-        "radar_grid": radar_statistics(_radar_points(frame, rig, spec), spec.radar_grid),
+        "radar_grid": radar_statistics(radar_points, spec.radar_grid),
         "radar_mask": np.array([has_radar], dtype=np.float32),
     }
 
@@ -85,11 +108,3 @@ def _images(frame: Frame, rig: SensorRig, spec: InputSpec) -> NDArray[np.uint8]:
         if name in frame.cameras:
             images[number] = to_network_image(frame.cameras[name], camera, spec)
     return images
-
-
-def _radar_points(frame: Frame, rig: SensorRig, spec: InputSpec) -> NDArray[np.float32]:
-    """Return (P, 7) returns of the newest scans of all radars in the reference ego frame."""
-    merged = [np.zeros((0, len(RADAR_FIELDS)), dtype=np.float32)]
-    for name, clouds in frame.radars.items():
-        merged.append(merge_scans(clouds[: spec.radar_sweeps], rig.radars[name], frame))
-    return np.concatenate(merged)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Radar returns as a dense grid of statistics (method.md 3.2): no scatter inside the network."""
 
+from collections.abc import Mapping
 from typing import Protocol
 
 import numpy as np
@@ -19,7 +20,7 @@ SPEED_SCALE_MPS = 1.976
 
 
 class Motion(Protocol):
-    """The part of a `Frame` that merging needs."""
+    """The part of a `Frame` that merging a radar's scans needs."""
 
     @property
     def stamp_ns(self) -> int:
@@ -49,6 +50,24 @@ def merge_scans(
         points[:, 4:6] = rotate_vectors(reference_from_radar, points[:, 4:6])
         points[:, 6] += (frame.stamp_ns - cloud.stamp_ns) * 1e-9
         merged.append(points.astype(np.float32))
+    return np.concatenate(merged)
+
+
+class RadarFrame(Motion, Protocol):
+    """The part of a `Frame` that merging all radars needs."""
+
+    @property
+    def radars(self) -> Mapping[str, tuple[RadarCloud, ...]]:
+        """Name -> scans, newest first."""
+
+
+def merge_radars(
+    frame: RadarFrame, ego_from_radars: Mapping[str, Float64], sweeps: int
+) -> NDArray[np.float32]:
+    """Return (P, 7) returns of the newest scans of all radars in the reference ego frame."""
+    merged = [np.zeros((0, len(RADAR_FIELDS)), dtype=np.float32)]
+    for name, clouds in frame.radars.items():
+        merged.append(merge_scans(clouds[:sweeps], ego_from_radars[name], frame))
     return np.concatenate(merged)
 
 

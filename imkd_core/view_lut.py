@@ -80,27 +80,44 @@ class _Taps(NamedTuple):
 
 
 def build_view_geometry(
-    cameras: Sequence[tuple[CameraModel, Float64]], spec: InputSpec
+    cameras: Sequence[tuple[CameraModel, Float64]],
+    spec: InputSpec,
+    pixel_from_cams: Sequence[Float64] | None = None,
+    changed_from_ego: Float64 | None = None,
 ) -> ViewGeometry:
     """Build the look-up table of a set of cameras.
 
     Within about 6 m a cell spans more columns and bins than K taps can hold; the lightest are
     left out, which thins the table there and leaves no cell unseen.
 
+    The last two arguments are for training alone. A network image that is rotated by a few
+    degrees bends the collapse: a column then stands for the plane through its crossing of the
+    reference height, and what lies above or below it in the picture is off by the angle times its
+    distance in pixels.
+
     Args:
         cameras: (calibration, effective `ego_from_cam`) in the order of the network's input; the
             pose includes own motion between the exposure and the reference time, and is used
             instead of the calibration's.
         spec: what the network expects.
+        pixel_from_cams: (3, 3) projection into each network image where images were zoomed, turned
+            or mirrored; that of `imaging.fit_window` when None.
+        changed_from_ego: (4, 4) similarity, mirrored or not, of the whole scene; BEV cells then
+            lie in the changed frame, and depth stays that of the real camera.
     """
-    taps = [
-        _camera_taps(number, _pixel_from_ego(camera, pose, spec), spec)
-        for number, (camera, pose) in enumerate(cameras)
-    ]
+    if pixel_from_cams is None:
+        pixel_from_cams = [fit_window(camera, spec).pixel_from_cam for camera, _ in cameras]
+    poses = [(k, pose) for k, (_, pose) in zip(pixel_from_cams, cameras, strict=True)]
+    to_pixels = [k @ invert_transform(pose)[:3] for k, pose in poses]
+    if changed_from_ego is not None:
+        ego_from_changed = np.linalg.inv(changed_from_ego)
+        to_pixels = [to_pixel @ ego_from_changed for to_pixel in to_pixels]
+        poses = [(k, changed_from_ego @ pose) for k, pose in poses]
+    taps = [_camera_taps(number, to_pixel, spec) for number, to_pixel in enumerate(to_pixels)]
     index, weight = _combine(taps, spec)
     height, width = spec.feature_shape
-    frustum = [_frustum_mask(camera, pose, spec) for camera, pose in cameras]
-    params = [_camera_params(camera, pose, spec) for camera, pose in cameras]
+    frustum = [_frustum_mask(k, pose, spec) for k, pose in poses]
+    params = [_camera_params(k, pose, spec) for k, pose in poses]
     return ViewGeometry(
         lut_index=index,
         lut_weight=weight,
@@ -111,23 +128,25 @@ def build_view_geometry(
     )
 
 
-def _pixel_from_ego(camera: CameraModel, ego_from_cam: Float64, spec: InputSpec) -> Float64:
-    """Return the (3, 4) projection into the network image; its third row gives depth."""
-    return fit_window(camera, spec).pixel_from_cam @ invert_transform(ego_from_cam)[:3]
+def _camera_params(pixel_from_cam: Float64, ego_from_cam: Float64, spec: InputSpec) -> Float64:
+    """Return the (16,) parameters of a camera.
 
-
-def _camera_params(camera: CameraModel, ego_from_cam: Float64, spec: InputSpec) -> Float64:
-    k = fit_window(camera, spec).pixel_from_cam
+    A mirrored network image (fx < 0) is the same as a camera whose x axis points the other way,
+    so the sign goes into the pose: the network never sees a negative focal length.
+    """
+    k, pose = pixel_from_cam, np.asarray(ego_from_cam)[:3]
+    if k[0, 0] < 0:
+        k, pose = k * (-1.0, 1.0, 1.0), pose * (-1.0, 1.0, 1.0, 1.0)
     width, height = spec.image_width_px, spec.image_height_px
     lens = (k[0, 0] / width, k[1, 1] / height, k[0, 2] / width, k[1, 2] / height)
-    return np.concatenate([lens, np.asarray(ego_from_cam)[:3].ravel()])
+    return np.concatenate([lens, pose.ravel()])
 
 
-def _frustum_mask(camera: CameraModel, ego_from_cam: Float64, spec: InputSpec) -> Float32:
+def _frustum_mask(pixel_from_cam: Float64, ego_from_cam: Float64, spec: InputSpec) -> Float32:
     """Return (D, Hf, Wf): whether the centre of bin and feature cell has a height that counts."""
     stride = spec.feature_stride_px
     v, u = (stride * (np.arange(n) + 0.5) - 0.5 for n in spec.feature_shape)
-    up_from_pixel = ego_from_cam[2, :3] @ np.linalg.inv(fit_window(camera, spec).pixel_from_cam)
+    up_from_pixel = ego_from_cam[2, :3] @ np.linalg.inv(pixel_from_cam)
     rise = up_from_pixel[0] * u[None, :] + up_from_pixel[1] * v[:, None] + up_from_pixel[2]
     depth_m = spec.depth.min_m + spec.depth.step_m * (np.arange(spec.depth.count) + 0.5)
     z_ego = depth_m[:, None, None] * rise + ego_from_cam[2, 3]
