@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pictures of the made-up world, as the cameras of a vehicle take them."""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from imkd_core.calibration import CameraModel
+from imkd_core.geometry import Float64
+from imkd_core.simulation import camera_effects as effects
+from imkd_core.simulation.faces import Float32
+from imkd_core.simulation.ground_view import (
+    LINEAR_FROM_BYTE,
+    horizon_rows,
+    raster_from_pixel,
+    see_ground,
+    warp_rows,
+)
+from imkd_core.simulation.light import LitScene, daylight, is_dark, light_scene
+from imkd_core.simulation.painting import View, paint
+from imkd_core.simulation.scene import Condition, Snapshot
+from imkd_core.simulation.sky import airlight, see_sky, sky_color
+
+#: Pictures narrower than this are painted at twice their size: their edges would show steps.
+_FINE_BELOW_PX = 1000
+
+
+def render(
+    snapshot: Snapshot,
+    camera: CameraModel,
+    global_from_cam: Float64,
+    rng: np.random.Generator,
+) -> NDArray[np.uint8]:
+    """Return the (H, W, 3) uint8 RGB picture of a camera without lens distortion.
+
+    Args:
+        snapshot: the world.
+        camera: size and intrinsic matrix; its place on the vehicle is not used.
+        global_from_cam: (4, 4) pose of the optical frame when the shutter opens.
+        rng: draws the noise, and where drops and streaks are.
+    """
+    condition = snapshot.condition
+    view = View(
+        width_px=camera.width_px,
+        height_px=camera.height_px,
+        pixel_from_cam=camera.pixel_from_cam,
+        global_from_cam=np.asarray(global_from_cam, dtype=np.float64),
+    )
+    scene = light_scene(snapshot)
+    image = see_sky(view, condition)
+    _add_ground(image, view, snapshot, scene)
+    inverse_depth = _add_bodies(image, view, condition, scene)
+    length = effects.ray_length(view.width_px, view.height_px, view.pixel_from_cam)
+    effects.add_fog(image, inverse_depth, length, condition, airlight(condition))
+    gain = effects.exposure_gain(image, condition)
+    effects.add_bloom(image, gain)
+    effects.add_vignette(image)
+    return effects.expose(image, gain, rng)
+
+
+def _add_ground(image: Float32, view: View, snapshot: Snapshot, scene: LitScene) -> None:
+    """Paint the lit ground below the horizon, in place."""
+    first, full = horizon_rows(view)
+    if first >= view.height_px:
+        return
+    albedo = see_ground(view, snapshot.ground, first)
+    ground = cv2.LUT(albedo, LINEAR_FROM_BYTE.astype(np.float32))
+    light = np.empty(ground.shape, dtype=np.float32)
+    matrix = raster_from_pixel(view, scene.ground_origin_m, scene.ground_pixel_m)
+    warp_rows(scene.ground, matrix, light, first, outside=scene.open_ground_rgb)
+    cv2.multiply(ground, light, dst=image[first:] if full <= first + 1 else ground)
+    if full > first + 1:
+        plane = view.inverse_depth(np.array([[0.0, 0.0, 1.0]]), np.zeros(1))[0]
+        u, v = np.arange(view.width_px), np.arange(first, view.height_px)
+        below = (plane[0] * u[None] + (plane[1] * v + plane[2])[:, None]) > 0
+        cv2.copyTo(ground, below.astype(np.uint8), image[first:])
+
+
+def _add_bodies(image: Float32, view: View, condition: Condition, scene: LitScene) -> Float32:
+    """Paint the bodies, in place; return (H, W) inverse depth of everything, 1/m."""
+    scale = 2 if view.width_px < _FINE_BELOW_PX else 1
+    painted = paint(view.scaled(scale) if scale > 1 else view, scene.faces)
+    colors = face_colors(view, condition, scene)
+    seen = colors.take(painted.number, axis=0)
+    if scale == 1:
+        cv2.copyTo(seen[..., :3], (painted.number > 0).view(np.uint8), image)
+        return painted.inverse_depth
+    seen = cv2.resize(seen, image.shape[1::-1], interpolation=cv2.INTER_AREA)
+    image *= 1 - seen[..., 3:]
+    image += seen[..., :3]
+    return np.asarray(
+        cv2.resize(painted.inverse_depth, image.shape[1::-1], interpolation=cv2.INTER_AREA)
+    )
+
+
+def face_colors(view: View, condition: Condition, scene: LitScene) -> Float32:
+    """Return (1 + F, 4) float32 light that each face sends to the camera, and 1; row 0 is 0."""
+    faces, sun = scene.faces, daylight(condition)
+    colors = np.zeros((1 + len(faces), 4), dtype=np.float32)
+    if not len(faces):
+        return colors
+    albedo, gloss, retro, glow = (
+        faces.look[:, :3],
+        faces.look[:, 3:4],
+        faces.look[:, 4:5],
+        faces.look[:, 5:],
+    )
+    ray = faces.center_m - view.position_m
+    ray /= np.maximum(np.linalg.norm(ray, axis=1, keepdims=True), 1e-6)
+    facing = -np.einsum("fc,fc->f", ray, faces.normal)[:, None]
+    mirrored = ray + 2 * facing * faces.normal
+    fresnel = gloss * (0.08 + 0.92 * (1 - np.clip(facing, 0, 1)) ** 4)
+    mirror = sky_color(mirrored, condition) * np.where(mirrored[:, 2:] > 0, 1.0, 0.35)
+    spot = np.clip(mirrored @ sun.to_sun, 0, 1)[:, None] ** 40 * sun.sun_rgb
+    light = albedo * scene.light * (1 - fresnel) + fresnel * mirror + gloss * 0.5 * spot
+    light += retro * scene.own_beam[:, None] * 6
+    colors[1:, :3] = light + glow * (1.0 if is_dark(condition) else 1.2)
+    colors[1:, 3] = 1
+    return colors
