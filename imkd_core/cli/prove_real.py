@@ -40,6 +40,7 @@ FIT = {
     "augment.brightness": 0.2,
     "augment.noise": 4.0,
     "augment.blank_camera": 0.4,
+    "augment.radar_keeps": False,
     "augment.drop_radar": 0.2,
     "train.freeze_norm_from": 0.6,
     "train.checkpoint_every_steps": 100,
@@ -67,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the proof; say where the report is, and which goals are missed."""
     from imkd_core.cli.common import open_nuscenes, parse_overrides
-    from imkd_core.cli.proof import graph, judge, report
+    from imkd_core.cli.proof import graph, judge, report, truth
     from imkd_core.recipe import load_config
     from imkd_core.resources import share_folder
 
@@ -82,9 +83,13 @@ def run(arguments: argparse.Namespace) -> int:
     _say(1, f"fitting {config.name} to key frame {record.token}")
     bundle = graph.fit_and_export(config, record, output, LICENCE)
     _say(2, f"playing the frame {arguments.frames} times through the ROS 2 graph")
-    bags = graph.play(bundle, record, output, arguments.frames, PERIOD_S, arguments.rate)
+    bag = output / "bag"
+    graph.write_repeated(record, bag, arguments.frames, PERIOD_S)
+    recording = graph.play(bundle, bag, output, PERIOD_S, arguments.rate)
     _say(3, "replaying the same bag offline, and the controls")
-    verdict = judge.judge(bundle, record, bags, arguments.frames, PERIOD_S)
+    source = f"nuScenes {record.scene}, key frame {record.token}"
+    truth_at = truth.of_repeated_frame(record, PERIOD_S, config.inputs.bev)
+    verdict = judge.judge(bundle, truth_at, (bag, recording), arguments.frames, source)
     _say(4, "writing the report")
     report.write(output, verdict, record, config.inputs.bev)
 

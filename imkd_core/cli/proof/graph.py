@@ -46,13 +46,22 @@ def fit_and_export(config: Config, record: SampleRecord, output: Path, licence: 
     return export_checkpoint(run, output / "bundle", None, facts, (record,))
 
 
-def play(
-    bundle: Bundle, record: SampleRecord, output: Path, frames: int, period_s: float, rate: float
-) -> tuple[Path, Path]:
-    """Write the bag and play it through player, detector node and recorder.
+def write_repeated(record: SampleRecord, bag: Path, frames: int, period_s: float) -> None:
+    """Write a bag in which one key frame repeats."""
+    options = SceneOptions(key_frames=1, repeat=frames, period_s=period_s)
+    with BagWriter(bag, overwrite=True, custom_data=provenance(record.scene)) as writer:
+        write_scene(record.source, record.scene, writer, options)
 
-    Returns:
-        The bag, and the recording of the node's outputs.
+
+def play(bundle: Bundle, bag: Path, output: Path, period_s: float, rate: float) -> Path:
+    """Play a bag through player, detector node and recorder; return the recording.
+
+    Args:
+        bundle: the model.
+        bag: what is played.
+        output: folder of the recording and the logs.
+        period_s: time between two frames of the bag.
+        rate: of playing.
 
     Raises:
         ImkdError: the graph failed; the message holds the ends of the logs.
@@ -60,10 +69,7 @@ def play(
     from imkd_ros.graph.options import GraphOptions
     from imkd_ros.supervisor import run_graph
 
-    bag, recording = output / "bag", output / "recording"
-    options = SceneOptions(key_frames=1, repeat=frames, period_s=period_s)
-    with BagWriter(bag, overwrite=True, custom_data=provenance(record.scene)) as writer:
-        write_scene(record.source, record.scene, writer, options)
+    recording = output / "recording"
     result = run_graph(
         GraphOptions(
             bag=bag,
@@ -82,4 +88,4 @@ def play(
     if not result.is_ok:
         tails = "\n".join(f"--- {name}\n{tail}" for name, tail in result.log_tails.items())
         raise ImkdError(f"{result.failure}\n{tails}\nall logs: {result.log_folder}")
-    return bag, recording
+    return recording

@@ -9,14 +9,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from imkd_core.bev_grid import BevGrid
 from imkd_core.cli.proof.graph import THREADS
+from imkd_core.cli.proof.truth import TruthAt
 from imkd_core.data.augmentation import seen_only_by, visible_in
-from imkd_core.data.nuscenes import SampleRecord
 from imkd_core.data.recording import open_bag
 from imkd_core.errors import DataError
 from imkd_core.evaluation.controls import standard_controls
-from imkd_core.evaluation.matching import required_boxes
 from imkd_core.evaluation.proof import (
     SAME_BOX,
     FrameTruth,
@@ -26,11 +24,9 @@ from imkd_core.evaluation.proof import (
     largest_difference,
     latency_rows,
     measures,
-    moved_boxes,
     worst_figures,
 )
 from imkd_core.evaluation.report import Control, Measure, StageLatency
-from imkd_core.geometry import invert_transform
 from imkd_core.runtime.backends import BackendSettings, open_backend
 from imkd_core.runtime.bundle import Bundle
 from imkd_core.runtime.detector import Detector
@@ -83,19 +79,19 @@ class Verdict:
 
 def judge(
     bundle: Bundle,
-    record: SampleRecord,
+    truth_at: TruthAt,
     bags: tuple[Path, Path],
     frames_in: int,
-    period_s: float,
+    source: str,
 ) -> Verdict:
     """Compare the graph's answers with the truth and the offline replay, and run the controls.
 
     Args:
         bundle: that the graph ran.
-        record: the key frame that repeats in the bag.
+        truth_at: what was true at an answer's stamp.
         bags: what was played, and what was recorded of the node's outputs.
-        frames_in: repetitions in the bag.
-        period_s: time between two of them.
+        frames_in: key frames in the bag.
+        source: where the frames are from.
 
     Raises:
         DataError: the graph or the replay gave no answer at all.
@@ -104,16 +100,13 @@ def judge(
 
     bag, recording = bags
     online = read_answers(recording, bundle.head.class_names)
-    offline, recalls = _replay(bundle, bag, record, period_s)
+    offline, recalls = _replay(bundle, bag, truth_at)
     if not online or not offline:
         raise DataError(
             f"{len(online)} answers online and {len(offline)} offline of {frames_in} frames; the "
             "logs of the graph say why"
         )
-    grid = bundle.inputs.bev
-    by_frame = [
-        frame_figures(found, _truth_at(record, found.stamp_ns, period_s, grid)) for found in online
-    ]
+    by_frame = [frame_figures(found, truth_at(found.stamp_ns)) for found in online]
     difference = _difference(online, [answer.detections for answer in offline])
     figures = {
         "delivered_fraction": len({found.stamp_ns for found in online}) / frames_in,
@@ -121,14 +114,14 @@ def judge(
         "online_offline_difference": difference,
     }
     shown = offline[-1]
-    truth = _truth_at(record, shown.frame.stamp_ns, period_s, grid)
+    truth = truth_at(shown.frame.stamp_ns)
     latency = latency_rows(_stages(recording))
     entries = tuple(
         control_entry(name, question, values) for name, (question, values) in recalls.items()
     )
     return Verdict(
         summary={
-            "source": f"nuScenes {record.scene}, key frame {record.token}",
+            "source": source,
             "frames_in": frames_in,
             "frames_out": len(online),
             **figures,
@@ -151,7 +144,7 @@ def judge(
 
 
 def _replay(
-    bundle: Bundle, bag: Path, record: SampleRecord, period_s: float
+    bundle: Bundle, bag: Path, truth_at: TruthAt
 ) -> tuple[list[Answer], dict[str, tuple[str, dict[str, float]]]]:
     """Replay the bag offline; run the controls on its last frame, through the same bundle.
 
@@ -171,7 +164,7 @@ def _replay(
         return [], {}
     with closing(open_backend(bundle, BackendSettings(threads=THREADS))) as backend:
         detector = Detector(bundle, backend, answers[-1].rig)
-        truth = _truth_at(record, answers[-1].frame.stamp_ns, period_s, bundle.inputs.bev)
+        truth = truth_at(answers[-1].frame.stamp_ns)
         return answers, _controls(detector, bundle, answers[-1], truth)
 
 
@@ -189,24 +182,6 @@ def _controls(
         if before is None or values["recall"] > before[1]["recall"]:
             recalls[control.name] = (control.description, values)
     return recalls
-
-
-def _truth_at(record: SampleRecord, stamp_ns: int, period_s: float, grid: BevGrid) -> FrameTruth:
-    """Return the true boxes in the ego frame of an answer's stamp.
-
-    The frame repeats every `period_s`; an answer's stamp is that of one of the readings.
-    """
-    period_ns = round(period_s * 1e9)
-    repetition = round((stamp_ns - record.stamp_ns) / period_ns)
-    within_ns = stamp_ns - repetition * period_ns
-    reading = min(record.readings.values(), key=lambda item: abs(item.stamp_ns - within_ns))
-    truth = record.truth()
-    ego_from_reference = invert_transform(record.reference_from_ego(reading))
-    return FrameTruth(
-        boxes=moved_boxes(ego_from_reference, truth.detections, stamp_ns),
-        is_required=required_boxes(truth.detections, truth.num_lidar_points, grid),
-        lidar_points=truth.num_lidar_points,
-    )
 
 
 def _difference(online: Sequence[Detections], offline: Sequence[Detections]) -> float:
