@@ -1,31 +1,37 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stage 3: the student learns from boxes and LiDAR depth (method.md 5.1, 5.2)."""
+"""Stage 3: the student learns from boxes, from depth and from its teachers (method.md 5)."""
 
 from torch import nn
 
 from imkd_core.model.student import Student, StudentOutput
-from imkd_core.recipe import Config, TrainConfig
+from imkd_core.recipe import Config
+from imkd_core.training.distill_weights import base_weights
+from imkd_core.training.distillation import Distillation
 from imkd_core.training.losses import LossTerms, depth_terms, detection_terms
 from imkd_core.training.task import Batch, TrainingTask
 
 
 class StudentTask(TrainingTask):
-    """A student with its detection and depth losses.
+    """A student with its detection and depth losses, and with its teachers where it has some.
 
-    Args:
-        student: what is fitted.
-        train: weights of the losses.
+    Attributes:
+        student: what is fitted and delivered.
+        distillation: terms and adaptors; None where `config.distill` switches all off.
     """
 
-    def __init__(self, student: Student, train: TrainConfig) -> None:
+    def __init__(self, student: Student, config: Config) -> None:
         super().__init__()
         self.student = student
-        self._train = train
+        self.distillation = Distillation(config) if base_weights(config) else None
+        self._train = config.train
 
     @classmethod
     def from_config(cls, config: Config) -> "StudentTask":
-        """Return the task of a configuration, with random weights."""
-        return cls(Student.from_config(config), config.train)
+        """Return the task of a configuration, with random weights.
+
+        The student comes first, so its weights are the same with and without teachers.
+        """
+        return cls(Student.from_config(config), config)
 
     @property
     def delivered(self) -> nn.Module:
@@ -33,13 +39,14 @@ class StudentTask(TrainingTask):
         return self.student
 
     def forward(self, batch: Batch, step: int) -> LossTerms:
-        """Return detection and depth terms of a batch."""
-        del step
+        """Return detection, depth and distillation terms of a batch."""
         output: StudentOutput = self.student(**batch.inputs)
-        return self._supervised(output, batch)
-
-    def _supervised(self, output: StudentOutput, batch: Batch) -> LossTerms:
-        """Return the terms that need no teacher."""
-        targets, train = batch.targets, self._train
-        detection = detection_terms(output.heatmap_logits, output.codes, targets, train)
-        return detection.joined(depth_terms(output.depth_logits, targets, train))
+        targets = batch.targets
+        detection = detection_terms(output.heatmap_logits, output.codes, targets, self._train)
+        terms = detection.joined(depth_terms(output.depth_logits, targets, self._train))
+        if self.distillation is None:
+            return terms
+        taught: LossTerms = self.distillation(
+            output, batch.inputs["radar_mask"], targets, detection, step
+        )
+        return terms.joined(taught)

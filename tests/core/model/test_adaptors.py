@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+import dataclasses
+
+import onnx
+import pytest
+import torch
+
+from imkd_core.export.graph import deploy
+from imkd_core.export.onnx_export import write_graph
+from imkd_core.model.adaptors import Adaptor, taught_channels
+from imkd_core.model.example import example_inputs
+from imkd_core.model.student import Student
+from tests.core.model.small import INPUTS
+from tests.core.training.taught_batch import ALL_TERMS, TEACHER, config_with, small_task
+
+
+def test_an_adaptor_gives_the_taught_channels_on_the_same_grid():
+    adaptor = Adaptor(5, 3, signed=True)
+    assert adaptor(torch.randn(2, 5, 8, 11)).shape == (2, 3, 8, 11)
+
+
+def test_only_principal_components_may_be_negative():
+    maps = torch.randn(2, 5, 8, 11)
+    assert Adaptor(5, 3, signed=True)(maps).min() < 0
+    assert Adaptor(5, 3, signed=False)(maps).min() == 0
+
+
+def test_the_border_of_the_grid_is_no_edge():
+    adaptor = Adaptor(4, 3, signed=True).eval()
+    out = adaptor(torch.randn(1, 4, 1, 1).expand(1, 4, 8, 11))
+    torch.testing.assert_close(out, out[:, :, :1, :1].expand_as(out))
+
+
+@pytest.mark.parametrize(("asked", "given"), [(3, 3), (0, 8), (64, 8)])
+def test_more_components_than_channels_are_all_channels(asked, given):
+    config = dataclasses.replace(config_with(channels=asked), teacher=TEACHER)
+    assert taught_channels(config) == given
+
+
+def test_the_delivered_student_has_no_parameter_of_the_distillation():
+    task = small_task(config_with(**ALL_TERMS))
+    names = set(task.delivered.state_dict())
+    assert names == set(Student.from_config(config_with()).state_dict())
+    assert {name.split(".")[0] for name in task.state_dict()} == {"student", "distillation"}
+
+
+def graph_of(student, path):
+    frame = example_inputs(INPUTS, 2)
+    write_graph(deploy(student.eval(), frame), frame, path, {})
+    return onnx.load(path).graph
+
+
+def test_a_taught_student_exports_the_same_graph_as_one_without_teachers(tmp_path):
+    """Same seed: the initial values must be the same numbers, too."""
+    taught = graph_of(small_task(config_with(**ALL_TERMS)).delivered, tmp_path / "taught.onnx")
+    alone = graph_of(small_task(config_with()).delivered, tmp_path / "alone.onnx")
+    assert [node.op_type for node in taught.node] == [node.op_type for node in alone.node]
+    weights = {item.name: item.SerializeToString() for item in taught.initializer}
+    assert weights == {item.name: item.SerializeToString() for item in alone.initializer}
+    text = " ".join([*weights, *(node.name for node in taught.node)])
+    assert "adaptor" not in text
+    assert "distill" not in text
