@@ -13,6 +13,7 @@ VERBS = {
     "train": ("train", "fit a student to recorded data"),
     "experiment": ("experiment", "compare students that differ in a few settings"),
     "export": ("export", "turn a checkpoint into a model bundle (ONNX and bundle.json)"),
+    "evaluate": ("evaluate", "measure a model bundle: mAP, NDS, and where they come from"),
     "bag": ("bag", "write a rosbag2 recording from nuScenes data, or show what is in one"),
     "replay": ("replay", "run the detector over a recording, offline and deterministic"),
     "doctor": ("doctor", "check this installation and say how to mend each fault"),

@@ -10,12 +10,16 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from imkd_core.errors import ConfigError
 from imkd_core.visualization import encode_jpeg, encode_png
+
+if TYPE_CHECKING:
+    import jinja2
 
 #: unit -> (factor for display, decimals, suffix). Other units are shown as they are.
 _DISPLAY = {
@@ -197,6 +201,15 @@ def render_report(report: ReportData) -> str:
     Raises:
         ConfigError: jinja2 is not installed.
     """
+    return template_environment().get_template("report.html.j2").render(report=report)
+
+
+def template_environment() -> "jinja2.Environment":
+    """Return the environment of this folder's templates, with the filters that they share.
+
+    Raises:
+        ConfigError: jinja2 is not installed.
+    """
     try:
         import jinja2
     except ImportError:
@@ -214,7 +227,7 @@ def render_report(report: ReportData) -> str:
     environment.filters["quantity"] = format_quantity
     environment.filters["goal"] = format_goal
     environment.filters["data_uri"] = data_uri
-    return environment.get_template("report.html.j2").render(report=report)
+    return environment
 
 
 def format_quantity(value: float | None, unit: str) -> str:
