@@ -83,7 +83,7 @@ def test_a_smaller_box_lies_on_top_and_every_centre_cell_is_its_owners():
     for order in ([0, 1], [1, 0]):
         maps = label_maps(pair.select(np.array(order)), GRID)
         cell, _ = GRID.cell_index(pair.center_m[1, :2])
-        assert maps[len(BOX_CODE) + 8, *cell] == 1
+        assert maps[len(BOX_CODE) + 8, cell[0], cell[1]] == 1
         assert maps[CLASSES].sum(axis=0).max() == 1
 
 
