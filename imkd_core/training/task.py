@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from imkd_core.training.losses import LossTerms
 
 
+@runtime_checkable
 class ArraySample(Protocol):
     """One training sample as named arrays, for example `data.dataset.TrainingSample`."""
 
@@ -32,6 +33,7 @@ class ArraySample(Protocol):
         ...
 
 
+@runtime_checkable
 class SampleSource(Protocol):
     """Samples by index, for example `data.dataset.DetectionDataset`."""
 
