@@ -13,7 +13,7 @@ from imkd_core.geometry import transform_points
 from imkd_core.types import LidarCloud, RadarCloud
 
 #: name -> PCD type and size in bytes of the fields of a nuScenes radar file, in order.
-_RADAR_LAYOUT: Mapping[str, tuple[str, int]] = {
+RADAR_LAYOUT: Mapping[str, tuple[str, int]] = {
     "x": ("F", 4),
     "y": ("F", 4),
     "z": ("F", 4),
@@ -35,11 +35,11 @@ _RADAR_LAYOUT: Mapping[str, tuple[str, int]] = {
 }
 
 #: The 18 columns of a raw radar cloud.
-RADAR_FILE_FIELDS = tuple(_RADAR_LAYOUT)
+RADAR_FILE_FIELDS = tuple(RADAR_LAYOUT)
 
 #: One record of a radar file, 43 bytes without padding.
 RADAR_RECORD = np.dtype(
-    [(n, f"<{'f' if kind == 'F' else 'i'}{size}") for n, (kind, size) in _RADAR_LAYOUT.items()]
+    [(n, f"<{'f' if kind == 'F' else 'i'}{size}") for n, (kind, size) in RADAR_LAYOUT.items()]
 )
 
 #: Returns a scan of the nuScenes radars can hold; a header that claims more is refused.
@@ -50,9 +50,9 @@ _MAX_HEADER_BYTES = 4096
 
 _HEADER: Mapping[str, str] = {
     "FIELDS": " ".join(RADAR_FILE_FIELDS),
-    "SIZE": " ".join(str(size) for _, size in _RADAR_LAYOUT.values()),
-    "TYPE": " ".join(kind for kind, _ in _RADAR_LAYOUT.values()),
-    "COUNT": " ".join("1" for _ in _RADAR_LAYOUT),
+    "SIZE": " ".join(str(size) for _, size in RADAR_LAYOUT.values()),
+    "TYPE": " ".join(kind for kind, _ in RADAR_LAYOUT.values()),
+    "COUNT": " ".join("1" for _ in RADAR_LAYOUT),
     "HEIGHT": "1",
     "DATA": "binary",
 }

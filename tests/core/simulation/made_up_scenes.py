@@ -93,3 +93,8 @@ def random_snapshot(rng, count=25, reach=40.0, **options):
             )
         )
     return snapshot(*bodies, **options)
+
+
+def shape_body(solid, size, number=0, category="vehicle.car", rcs=12.0):
+    shape = Shape(solids=(solid,), size_m=size)
+    return Body(number=number, category=category, shape=shape, rcs_dbsm=rcs)
