@@ -23,8 +23,9 @@ Indices = NDArray[np.int64]
 CLUTTER = -1
 GHOST = -2
 
-#: What is hidden by road users alone is seen under them, this much weaker.
-_UNDER_LOSS_DB = 14.0
+#: What is hidden by road users alone is seen under them, this much weaker and less often.
+_UNDER_LOSS_DB = 16.0
+_UNDER_SHARE = 0.35
 
 #: Resolution: two spots of a body are told apart from this angle and depth on.
 _RESOLUTION_RAD = float(np.radians(3.2))
@@ -106,8 +107,10 @@ def _spots(things: Rectangles, fan: Fan, rng: np.random.Generator) -> tuple[Echo
     seen = fan.enter <= np.minimum(fan.free_m, MAX_RANGE_M)
     under = ~seen & (fan.enter <= np.minimum(fan.free_of_scenery_m, MAX_RANGE_M))
     weight = np.where(seen | under, fan.incidence**2 + 0.1, 0.0)
-    weight *= np.where(under & seen.any(axis=1, keepdims=True), 0.05, 1.0)
-    owner = np.repeat(np.arange(len(things)), rng.poisson(_expected(fan, seen | under)))
+    hidden = ~seen.any(axis=1)
+    weight *= np.where(under & ~hidden[:, None], 0.05, 1.0)
+    mean = _expected(fan, seen | under) * np.where(hidden, _UNDER_SHARE, 1.0)
+    owner = np.repeat(np.arange(len(things)), rng.poisson(mean))
     column = _draw_column(weight, owner, rng)
     range_m = fan.enter[owner, column]
     depth = rng.uniform(0, _DEPTH_M, len(owner))
