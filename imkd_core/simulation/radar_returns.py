@@ -107,7 +107,7 @@ def _spots(things: Rectangles, fan: Fan, rng: np.random.Generator) -> tuple[Echo
     seen = fan.enter <= np.minimum(fan.free_m, MAX_RANGE_M)
     under = ~seen & (fan.enter <= np.minimum(fan.free_of_scenery_m, MAX_RANGE_M))
     weight = np.where(seen | under, fan.incidence**2 + 0.1, 0.0)
-    hidden = ~seen.any(axis=1)
+    hidden = np.logical_not(seen.any(axis=1))
     weight *= np.where(under & ~hidden[:, None], 0.05, 1.0)
     mean = _expected(fan, seen | under) * np.where(hidden, _UNDER_SHARE, 1.0)
     owner = np.repeat(np.arange(len(things)), rng.poisson(mean))

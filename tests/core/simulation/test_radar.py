@@ -51,7 +51,7 @@ def in_global(scene, records, mounted=FRONT):
 
 
 def test_a_scan_is_records_of_the_file_sorted_by_range_and_capped():
-    scene = random_snapshot(np.random.default_rng(0), 150, 60.0)
+    scene = random_snapshot(np.random.default_rng(0), 250, 60.0)
     records = radar.scan(scene, FRONT, np.random.default_rng(0))
     assert records.dtype == RADAR_RECORD
     assert len(records) == MAX_RADAR_POINTS
