@@ -31,19 +31,23 @@ PERIOD_S = 0.5
 #: How the frame is fitted. Shifts, brightness and noise so that the pictures are read and not
 #: recognised; cameras blanked, and the objects they alone saw removed, so that each box hangs on
 #: the camera that sees it. Chosen by trial on the key frame; the controls judge it.
-FIT = {
-    "train.steps": 900,
-    "train.batch_size": 1,
-    "train.learning_rate": 1e-3,
-    "train.backbone_rate_factor": 1.0,
-    "augment.pixel_shift_px": 2,
-    "augment.brightness": 0.2,
-    "augment.noise": 4.0,
-    "augment.blank_camera": 0.4,
-    "augment.radar_keeps": False,
-    "augment.drop_radar": 0.2,
-    "train.freeze_norm_from": 0.6,
-    "train.checkpoint_every_steps": 100,
+FIT: dict[str, Any] = {
+    "train": {
+        "steps": 900,
+        "batch_size": 1,
+        "learning_rate": 1e-3,
+        "backbone_rate_factor": 1.0,
+        "freeze_norm_from": 0.6,
+        "checkpoint_every_steps": 100,
+    },
+    "augment": {
+        "pixel_shift_px": 2,
+        "brightness": 0.2,
+        "noise": 4.0,
+        "blank_camera": 0.4,
+        "drop_radar": 0.2,
+    },
+    "distill": {},
 }
 
 LICENCE = (
