@@ -31,10 +31,10 @@ def add_fog(
         air: (3,) airlight.
     """
     left = transmission(inverse_depth, ray_length, condition.visibility_m)
-    color = np.asarray(air, dtype=np.float32)
-    image -= color
-    image *= left[..., None]
-    image += color
+    color = (*air.tolist(), 0.0)
+    cv2.subtract(image, color, dst=image)
+    cv2.multiply(image, cv2.merge([left, left, left]), dst=image)
+    cv2.add(image, color, dst=image)
 
 
 def transmission(inverse_depth: Float32, ray_length: Float32, visibility_m: float) -> Float32:
@@ -58,6 +58,11 @@ def ray_length(width: int, height: int, pixel_from_cam: Float64) -> Float32:
     k = pixel_from_cam
     focal = (float(k[0, 0]), float(k[1, 1]), float(k[0, 2]), float(k[1, 2]))
     return _ray_length(width, height, focal)
+
+
+def shutter_s(condition: Condition) -> float:
+    """Return how long the shutter is open; in the dark a moving camera cannot wait for long."""
+    return float(np.clip(0.003 / max(condition.ambient + condition.sun, 1e-3), 0.002, 0.010))
 
 
 def add_bloom(image: Float32, gain: float) -> None:

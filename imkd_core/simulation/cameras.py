@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from imkd_core.calibration import CameraModel
 from imkd_core.geometry import Float64
 from imkd_core.simulation import camera_effects as effects
+from imkd_core.simulation import weather_effects as weather
 from imkd_core.simulation.faces import Float32
 from imkd_core.simulation.ground_view import (
     LINEAR_FROM_BYTE,
@@ -18,6 +19,7 @@ from imkd_core.simulation.ground_view import (
 )
 from imkd_core.simulation.light import LitScene, daylight, is_dark, light_scene
 from imkd_core.simulation.painting import View, paint
+from imkd_core.simulation.reflections import add_reflections
 from imkd_core.simulation.scene import Condition, Snapshot
 from imkd_core.simulation.sky import airlight, see_sky, sky_color
 
@@ -47,15 +49,55 @@ def render(
         global_from_cam=np.asarray(global_from_cam, dtype=np.float64),
     )
     scene = light_scene(snapshot)
+    colors = face_colors(view, condition, scene)
     image = see_sky(view, condition)
     _add_ground(image, view, snapshot, scene)
-    inverse_depth = _add_bodies(image, view, condition, scene)
+    if condition.wet > 0.05:
+        add_reflections(image, view, condition, scene, colors)
+    inverse_depth = _add_bodies(image, view, scene, colors)
     length = effects.ray_length(view.width_px, view.height_px, view.pixel_from_cam)
     effects.add_fog(image, inverse_depth, length, condition, airlight(condition))
+    _add_weather(image, view, snapshot, inverse_depth, rng)
     gain = effects.exposure_gain(image, condition)
     effects.add_bloom(image, gain)
     effects.add_vignette(image)
     return effects.expose(image, gain, rng)
+
+
+def _add_weather(
+    image: Float32,
+    view: View,
+    snapshot: Snapshot,
+    inverse_depth: Float32,
+    rng: np.random.Generator,
+) -> None:
+    """Add what light, water and motion do on the way through the lens, in place."""
+    condition, focal_px = snapshot.condition, float(view.pixel_from_cam[0, 0])
+    _add_sun(image, view, condition, inverse_depth)
+    velocity_cam = view.global_from_cam[:3, :3].T @ snapshot.ego_velocity_mps
+    weather.blur_by_motion(image, velocity_cam, focal_px, effects.shutter_s(condition))
+    if condition.rain_mmph > 0.1:
+        light = airlight(condition)
+        weather.add_streaks(image, condition.rain_mmph, light, focal_px, rng)
+        weather.add_lens_drops(image, condition.rain_mmph, rng)
+
+
+def _add_sun(image: Float32, view: View, condition: Condition, inverse_depth: Float32) -> None:
+    """Add the veil of a sun that shines into the lens, in place."""
+    sun = daylight(condition)
+    ahead = view.global_from_cam[:3, :3].T @ sun.to_sun
+    if sun.sun_rgb.max() < 0.05 or ahead[2] < 0.15:
+        return
+    pixel = view.pixel_from_cam @ (ahead / ahead[2])
+    u, v = round(float(pixel[0])), round(float(pixel[1]))
+    reach = max(view.width_px // 80, 2)
+    seen = 1.0
+    if 0 <= u < view.width_px and 0 <= v < view.height_px:
+        around = inverse_depth[max(v - reach, 0) : v + reach, max(u - reach, 0) : u + reach]
+        seen = float((around < 1e-4).mean())
+    elif abs(u / view.width_px - 0.5) > 1 or v < -0.5 * view.height_px:
+        return
+    weather.add_sun_veil(image, (float(u), float(v)), sun.sun_rgb, seen * float(ahead[2]))
 
 
 def _add_ground(image: Float32, view: View, snapshot: Snapshot, scene: LitScene) -> None:
@@ -76,11 +118,10 @@ def _add_ground(image: Float32, view: View, snapshot: Snapshot, scene: LitScene)
         cv2.copyTo(ground, below.astype(np.uint8), image[first:])
 
 
-def _add_bodies(image: Float32, view: View, condition: Condition, scene: LitScene) -> Float32:
+def _add_bodies(image: Float32, view: View, scene: LitScene, colors: Float32) -> Float32:
     """Paint the bodies, in place; return (H, W) inverse depth of everything, 1/m."""
     scale = 2 if view.width_px < _FINE_BELOW_PX else 1
     painted = paint(view.scaled(scale) if scale > 1 else view, scene.faces)
-    colors = face_colors(view, condition, scene)
     seen = colors.take(painted.number, axis=0)
     if scale == 1:
         cv2.copyTo(seen[..., :3], (painted.number > 0).view(np.uint8), image)

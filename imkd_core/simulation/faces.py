@@ -108,6 +108,19 @@ def place_faces(placed: tuple[Placed, ...]) -> FaceTable:
     )
 
 
+def join(first: FaceTable, second: FaceTable) -> FaceTable:
+    """Return the faces of two tables in one; `owner` is kept as it is."""
+    return FaceTable(
+        points_m=np.concatenate([first.points_m, second.points_m]),
+        first=np.concatenate([first.first, second.first + len(first.points_m)]),
+        plane_of=np.concatenate([first.plane_of, second.plane_of + len(first)]),
+        normal=np.concatenate([first.normal, second.normal]),
+        center_m=np.concatenate([first.center_m, second.center_m]),
+        owner=np.concatenate([first.owner, second.owner]),
+        look=np.concatenate([first.look, second.look]),
+    )
+
+
 def empty_table() -> FaceTable:
     """Return a table without faces."""
     nothing = np.zeros(0, dtype=np.int64)

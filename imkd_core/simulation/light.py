@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imkd_core.geometry import Float64, invert_transform
-from imkd_core.simulation.faces import FaceTable, Float32, place_faces
+from imkd_core.simulation.faces import FaceTable, Float32, join, place_faces
 from imkd_core.simulation.scene import Condition, Snapshot
+from imkd_core.simulation.skyline import skyline
 
 #: Half side and pixel of the raster of light around the own vehicle.
 _REACH_M = 72.0
@@ -26,9 +27,12 @@ _GRAY_RGB = np.array([0.46, 0.47, 0.49])
 _NIGHT_RGB = np.array([0.9, 1.0, 1.35])
 _HEAD_LAMP_RGB = np.array([1.0, 0.93, 0.8])
 
-#: Where the own head lamps are (ego frame), and their light at one metre.
+#: Bodies shorter than this can lie wholly in the shade of others.
+_SHADED_BELOW_M = 14.0
+
+#: Where the own head lamps are (ego frame), and their light close by.
 _HEAD_LAMPS_M = np.array([[3.6, 0.6, 0.7], [3.6, -0.6, 0.7]])
-_HEAD_LAMP = 9.0
+_HEAD_LAMP = 0.6
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -100,9 +104,10 @@ def light_scene(snapshot: Snapshot) -> LitScene:
 
 def _light_scene(snapshot: Snapshot) -> LitScene:
     sun = daylight(snapshot.condition)
-    faces = place_faces(snapshot.placed)
+    bodies = place_faces(snapshot.placed)
+    faces = join(bodies, skyline(snapshot.ground))
     beam = own_beam(snapshot, faces.center_m, faces.normal)
-    light = face_light(faces, sun) + beam[:, None] * _HEAD_LAMP_RGB
+    light = face_light(faces, sun, sunlit(snapshot, sun)) + beam[:, None] * _HEAD_LAMP_RGB
     x, y = snapshot.global_from_ego[:2, 3]
     origin_m = (float(x) - _REACH_M, float(y) - _REACH_M)
     open_ground = sun.sky_rgb + sun.sun_rgb * max(sun.to_sun[2], 0.0)
@@ -110,20 +115,46 @@ def _light_scene(snapshot: Snapshot) -> LitScene:
         faces=faces,
         light=light.astype(np.float32),
         own_beam=beam.astype(np.float32),
-        ground=_ground_light(snapshot, faces, sun, origin_m),
+        ground=_ground_light(snapshot, bodies, sun, origin_m),
         ground_origin_m=origin_m,
         ground_pixel_m=_PIXEL_M,
         open_ground_rgb=(float(open_ground[0]), float(open_ground[1]), float(open_ground[2])),
     )
 
 
-def face_light(faces: FaceTable, sun: Daylight) -> Float64:
+def sunlit(snapshot: Snapshot, sun: Daylight) -> Float64:
+    """Return (B + 1,) which share of the sun reaches each body past the others; the last is 1.
+
+    Only bodies up to `_SHADED_BELOW_M` long are asked: large ones lie partly in the shade.
+    """
+    count = len(snapshot.placed)
+    share = np.ones(count + 1)
+    if not count or sun.sun_rgb.max() < 0.05 or sun.to_sun[2] <= 0:
+        return share
+    poses = np.array([item.global_from_body for item in snapshot.placed])
+    half = np.array([item.body.shape.size_m for item in snapshot.placed]) / 2
+    asked = np.flatnonzero(half.max(axis=1) * 2 < _SHADED_BELOW_M)
+    rotation = poses[:, :3, :3]
+    direction = np.einsum("brc,r->bc", rotation, sun.to_sun)
+    safe = np.where(np.abs(direction) < 1e-9, 1e-9, direction)
+    for height in (-0.4, 0.7):
+        points = poses[asked, :3, 3] + rotation[asked, :, 2] * half[asked, 2:] * height
+        local = np.einsum("brc,abr->abc", rotation, points[:, None] - poses[None, :, :3, 3])
+        near, far = (-half - local) / safe, (half - local) / safe
+        enter, leave = np.minimum(near, far).max(axis=2), np.maximum(near, far).min(axis=2)
+        hidden = (leave > np.maximum(enter, 0)) & (np.arange(count) != asked[:, None])
+        share[asked] -= 0.5 * hidden.any(axis=1)
+    return share
+
+
+def face_light(faces: FaceTable, sun: Daylight, sun_share: Float64) -> Float64:
     """Return (F, 3) light of sun and sky on faces; the ground sends some back from below."""
     up = faces.normal[:, 2]
     near_ground = np.clip(0.55 + 0.3 * faces.center_m[:, 2], 0.55, 1.0)
     ground = sun.sky_rgb + sun.sun_rgb * max(sun.to_sun[2], 0.0)
     sky = (0.5 + 0.5 * up)[:, None] * sun.sky_rgb + 0.12 * (1 - up)[:, None] * ground
     direct = np.maximum(faces.normal @ sun.to_sun, 0)[:, None] * sun.sun_rgb
+    direct *= sun_share[faces.owner][:, None]
     return np.asarray(sky * near_ground[:, None] + direct)
 
 
@@ -140,13 +171,12 @@ def own_beam(snapshot: Snapshot, points_m: Float64, normal: Float64) -> Float64:
         range_m = np.maximum(np.linalg.norm(ray, axis=1), 1.0)
         yaw = np.arctan2(ray[:, 1], ray[:, 0])
         pitch = ray[:, 2] / range_m
-        spread = np.exp(-0.5 * (yaw / 0.35) ** 2) * np.where(
-            pitch > 0,
-            np.exp(-0.5 * (pitch / 0.03) ** 2) * 0.9 + 0.1,
-            np.exp(-0.5 * (pitch / 0.2) ** 2),
-        )
+        below = np.exp(-0.5 * (pitch / 0.12) ** 2)
+        above = 0.07 + 0.93 * np.exp(-0.5 * (pitch / 0.025) ** 2)
+        spread = np.exp(-0.5 * (yaw / 0.38) ** 2) * np.where(pitch > 0, above, below)
         facing = np.maximum(-np.einsum("nc,nc->n", ray, normals) / range_m, 0.0)
-        light += _HEAD_LAMP * spread * (facing + 0.02) / (1 + 0.02 * range_m**2) * (ray[:, 0] > 0)
+        near = _HEAD_LAMP / (1 + (range_m / 9.0) ** 2) * (ray[:, 0] > 0)
+        light += near * spread * (facing + 0.02)
     return light
 
 
@@ -210,7 +240,7 @@ def _lamp_light(
     y = origin_m[1] + (np.arange(coarse) + 0.5) * step_m
     points = np.stack([*np.meshgrid(x, y), np.zeros((coarse, coarse))], axis=-1).reshape(-1, 3)
     up = np.broadcast_to([0.0, 0.0, 1.0], points.shape)
-    beam = own_beam(snapshot, points, up).reshape(coarse, coarse, 1) * _HEAD_LAMP_RGB * 3
+    beam = own_beam(snapshot, points, up).reshape(coarse, coarse, 1) * _HEAD_LAMP_RGB
     for face in np.flatnonzero(faces.look[:, 5:].max(axis=1) > 0.05).tolist():
         _add_pool(beam, faces, face, (np.asarray(x), np.asarray(y)))
     return np.asarray(

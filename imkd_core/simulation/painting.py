@@ -24,9 +24,10 @@ NO_FACE = 0
 
 _SHIFT = 4
 
-#: Share of a pixel, of 255, that a polygon has to cover: a little less than half, so that
-#: neighbours leave no gap.
-_COVERED = 104
+#: OpenCV paints the outline too, which is half a pixel more than the polygon has; a little less
+#: is taken off, so that neighbours leave no gap. What is thinner than `_THIN_PX` keeps it.
+_OUTLINE_PX = 0.46
+_THIN_PX = 0.9
 _GUARD_PX = 6000.0
 
 
@@ -87,12 +88,14 @@ class Painted:
     inverse_depth: Float32
 
 
-def paint(view: View, table: FaceTable) -> Painted:
-    """Return which face each pixel shows; the ground z = 0 hides what is below it."""
+def paint(view: View, table: FaceTable, ground_hides: bool = True) -> Painted:
+    """Return which face each pixel shows; the ground z = 0 may hide what is below it."""
     u, v = np.arange(view.width_px, dtype=np.float32), np.arange(view.height_px, dtype=np.float32)
     ground = view.inverse_depth(np.array([[0.0, 0.0, 1.0]]), np.zeros(1))[0].astype(np.float32)
     buffer = ground[0] * u[None] + (ground[1] * v + ground[2])[:, None]
     np.maximum(buffer, 0, out=buffer)
+    if not ground_hides:
+        buffer[:] = 0
     number = np.zeros((view.height_px, view.width_px), dtype=np.int32)
     for face, polygon, plane in _visible(view, table):
         _paint_polygon(number, buffer, (u, v), polygon, plane, face + 1)
@@ -120,12 +123,16 @@ def _visible(view: View, table: FaceTable) -> list[tuple[int, Float64, Float32]]
     ).astype(np.float32)
     with np.errstate(divide="ignore", invalid="ignore"):
         pixels = (points @ view.pixel_from_cam.T)[:, :2] / points[:, 2:]
+        far = np.logical_or.reduceat(np.abs(pixels).max(axis=1) > _GUARD_PX, first)
+        is_wild = (nearest < NEAR_M) | far
+    pixels[np.repeat(is_wild, counts)] = 0
+    inner = _without_outline(pixels, first, counts)
     found = []
     for i in np.argsort(_order(faces[kept], plane_of, nearest[kept]), kind="stable").tolist():
         k = kept[i]
         span = slice(first[k], first[k] + counts[k])
-        polygon = pixels[span]
-        if nearest[k] < NEAR_M or np.abs(polygon).max() > _GUARD_PX:
+        polygon = inner[span]
+        if is_wild[k]:
             polygon = _clipped(view, points[span])
         if len(polygon) >= 3:
             found.append((int(faces[k]), polygon, planes[i]))
@@ -160,6 +167,33 @@ def _outside(view: View, points: Float64, first: Index) -> NDArray[np.bool_]:
     return outside
 
 
+def _without_outline(pixels: Float64, first: Index, counts: Index) -> Float64:
+    """Return the corners (V, 2) of polygons moved inwards by what painting their outline adds."""
+    following = np.arange(1, len(pixels) + 1)
+    following[first + counts - 1] = first
+    edge = pixels[following] - pixels
+    length = np.hypot(edge[:, 0], edge[:, 1])
+    twice_area = np.add.reduceat(
+        pixels[:, 0] * pixels[following, 1] - pixels[:, 1] * pixels[following, 0], first
+    )
+    perimeter = np.maximum(np.add.reduceat(length, first), 1e-9)
+    is_thin = np.abs(twice_area) / perimeter < _THIN_PX
+    inward = np.column_stack([-edge[:, 1], edge[:, 0]]) / np.maximum(length, 1e-9)[:, None]
+    inward *= np.repeat(np.sign(twice_area) * ~is_thin, counts)[:, None]
+    offset = _OUTLINE_PX * np.abs(inward).max(axis=1)
+    before = np.empty(len(pixels), dtype=np.int64)
+    before[following] = np.arange(len(pixels))
+    n0, n1, d0, d1 = inward[before], inward, offset[before], offset
+    cross = n0[:, 0] * n1[:, 1] - n0[:, 1] * n1[:, 0]
+    meets = np.abs(cross) > 0.05
+    cross = np.where(meets, cross, 1.0)
+    corner = np.column_stack(
+        [(d0 * n1[:, 1] - d1 * n0[:, 1]) / cross, (d1 * n0[:, 0] - d0 * n1[:, 0]) / cross]
+    )
+    moved = np.where(meets[:, None], corner, (n0 * d0[:, None] + n1 * d1[:, None]) / 2)
+    return np.asarray(pixels + np.clip(moved, -3, 3))
+
+
 def _clipped(view: View, points_cam: Float64) -> Float64:
     """Return the pixels of a polygon's part in front of the camera and near the picture."""
     kept = clip_polygon(points_cam, [0.0, 0.0, 1.0], NEAR_M)
@@ -171,7 +205,8 @@ def _clipped(view: View, points_cam: Float64) -> Float64:
             kept = clip_polygon(kept, (size + guard) * k[2] - row, 0.0)
     if len(kept) < 3:
         return np.zeros((0, 2))
-    return np.asarray((kept @ k.T)[:, :2] / kept[:, 2:])
+    pixels = (kept @ k.T)[:, :2] / kept[:, 2:]
+    return _without_outline(pixels, np.zeros(1, dtype=np.int64), np.array([len(pixels)]))
 
 
 def _paint_polygon(
@@ -191,10 +226,10 @@ def _paint_polygon(
         return
     mask = np.zeros((bottom - top, right - left), dtype=np.uint8)
     corners = np.rint((polygon - (left, top)) * (1 << _SHIFT)).astype(np.int32)
-    cv2.fillConvexPoly(mask, corners, 255, cv2.LINE_AA, _SHIFT)
+    cv2.fillConvexPoly(mask, corners, 1, cv2.LINE_8, _SHIFT)
     inverse = plane[0] * axes[0][left:right] + (plane[1] * axes[1][top:bottom] + plane[2])[:, None]
     part = buffer[top:bottom, left:right]
     shown = inverse >= part
-    shown &= mask >= _COVERED
+    shown &= mask.view(np.bool_)
     np.copyto(part, inverse, where=shown)
     np.copyto(number[top:bottom, left:right], value, where=shown)

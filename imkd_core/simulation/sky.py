@@ -20,8 +20,8 @@ _HORIZON_RGB = np.array([0.68, 0.78, 0.90])
 _CLOUD_RGB = np.array([0.95, 0.96, 0.98])
 _OVERCAST_RGB = np.array([0.56, 0.58, 0.61])
 _DUSK_RGB = np.array([1.25, 0.72, 0.36])
-_NIGHT_ZENITH_RGB = np.array([0.010, 0.014, 0.030])
-_NIGHT_HORIZON_RGB = np.array([0.045, 0.038, 0.036])
+_NIGHT_ZENITH_RGB = np.array([0.0012, 0.0016, 0.0034])
+_NIGHT_HORIZON_RGB = np.array([0.0085, 0.0072, 0.0070])
 
 
 def airlight(condition: Condition) -> Float64:

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+import itertools
+
 import numpy as np
 import pytest
 
@@ -74,4 +76,4 @@ def test_fog_takes_more_contrast_the_farther_a_body_is():
         row = int(CAMERA.pixel_from_cam[1, 2]) + 1
         center = int(CAMERA.pixel_from_cam[0, 2])
         contrasts.append(seen[row - 4 : row - 1, :20].mean() - seen[row - 4 : row, center].mean())
-    assert all(near > far + 1 for near, far in zip(contrasts, contrasts[1:], strict=False))
+    assert all(near > far + 1 for near, far in itertools.pairwise(contrasts))
