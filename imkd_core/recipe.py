@@ -90,6 +90,8 @@ class AugmentConfig:
         flip_x, flip_y: probability that x, or y, of the scene changes its sign.
         blank_camera: probability that a camera is blanked; targets that only blanked cameras
             see are removed where no radar sees them either.
+        radar_keeps: whether targets stay where a radar return is all that is left of them; False
+            removes them, for a fit to so few frames that returns are known by heart.
         drop_side: probability that all cameras of one side are masked.
         stale_camera: probability that a camera shows the picture before (where sweeps exist).
         drop_cameras: probability that all cameras are masked; 1 trains a radar-only student.
@@ -115,6 +117,7 @@ class AugmentConfig:
     flip_x: float = 0.0
     flip_y: float = 0.0
     blank_camera: float = 0.0
+    radar_keeps: bool = True
     drop_side: float = 0.0
     stale_camera: float = 0.0
     drop_cameras: float = 0.0
@@ -135,8 +138,8 @@ class AugmentConfig:
             )
         unbounded = ("pixel_shift_px", "rotation_deg", "bev_yaw_deg", "noise", "radar_noise_m")
         for item in fields(self):
-            if item.name not in unbounded:
-                value = getattr(self, item.name)
+            value = getattr(self, item.name)
+            if item.name not in unbounded and not isinstance(value, bool):
                 may_be_1 = item.name.startswith("flip") or item.name in _ALL_OR_NOTHING
                 is_right = value <= 1 if may_be_1 else value < 1
                 require(is_right, f"augment.{item.name} must be below 1, got {value}")

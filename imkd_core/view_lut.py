@@ -58,6 +58,12 @@ class ViewGeometry:
     camera_params: Float32
     cameras: tuple[tuple[CameraModel, Float64], ...]
 
+    @property
+    def nbytes(self) -> int:
+        """Size of all arrays in memory."""
+        arrays = (self.lut_index, self.lut_weight, self.tap_camera, self.frustum_mask)
+        return sum(array.nbytes for array in (*arrays, self.camera_params))
+
     def masked(self, camera_mask: Float32) -> tuple[Int32, Float32]:
         """Return (index, weight) with the weights renormalised over the live cameras.
 

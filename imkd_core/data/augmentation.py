@@ -1,153 +1,80 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Changes of a training frame: drawn by one function, applied by another.
+"""Changes of a training sample as a whole, and which true boxes survive them.
 
-A change never alters geometry: images are shifted by less than a feature cell, dimmed, made
-noisy, or taken away. Where cameras are taken away, the boxes that only they saw go with them, so
-a student can't be rewarded for knowing positions by heart (method.md 12.3, sensor dropout).
+A change has three parts: each camera's image (`image_change`), the radars (`sensor_dropout`), and
+the scene (`bev_change`). Where sensors are taken away, the boxes that only they saw go with them,
+so a student can't be rewarded for knowing positions by heart (method.md 6, 12.3).
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from imkd_core.config import InputSpec
+from imkd_core.data.bev_change import BevChange, sample_bev_change
+from imkd_core.data.image_change import ImageChange, sample_image_change, sample_view_change
+from imkd_core.data.sensor_dropout import RadarChange, camera_sides, sample_radar_change
 from imkd_core.geometry import invert_transform, project_points, transform_points
 from imkd_core.imaging import fit_window
 from imkd_core.recipe import AugmentConfig
-from imkd_core.types import CameraImage, Detections, Frame, SensorRig
+from imkd_core.types import Detections, Frame, SensorRig
 
-#: Share of blanked cameras that are masked; the others deliver a picture without content.
-MASKED_SHARE = 0.5
-
-#: Probability that every camera is blanked at once.
+#: Probability that every camera is blanked at once, where cameras are blanked at all.
 ALL_BLANKED = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
-class CameraChange:
-    """What happens to one camera's image.
+class SampleChange:
+    """What happens to one sample; by default nothing.
 
     Attributes:
-        shift_px: (right, down) shift in network pixels.
-        gain: factor on the brightness.
-        noise: standard deviation of pixel noise, grey levels.
-        noise_seed: of that noise and of made-up contents.
-        blank: "" for a good image; "masked" for none at all; "plain" for one colour; "noise" for
-            coloured noise; "scrambled" for its own tiles in another order.
+        cameras: what happens to images; nothing to those that are not named.
+        stale: cameras that show an earlier picture, where there is one.
+        radar: what happens to the radars.
+        bev: what happens to the scene.
     """
 
-    shift_px: tuple[int, int] = (0, 0)
-    gain: float = 1.0
-    noise: float = 0.0
-    noise_seed: int = 0
-    blank: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class FrameChange:
-    """What happens to one frame."""
-
-    cameras: Mapping[str, CameraChange]
-    drop_radar: bool = False
+    cameras: Mapping[str, ImageChange] = field(default_factory=dict)
+    stale: frozenset[str] = frozenset()
+    radar: RadarChange = field(default_factory=RadarChange)
+    bev: BevChange = field(default_factory=BevChange)
 
     @property
     def blanked(self) -> frozenset[str]:
         """Cameras whose content is gone."""
         return frozenset(name for name, change in self.cameras.items() if change.blank)
 
+    @property
+    def keeps_geometry(self) -> bool:
+        """Whether the look-up table stays as it is, unless a stale camera has an older pose."""
+        return self.bev.is_identity and all(c.keeps_geometry for c in self.cameras.values())
+
 
 def sample_change(
-    rng: np.random.Generator, cameras: tuple[str, ...], augment: AugmentConfig
-) -> FrameChange:
-    """Draw a change for a frame with these cameras."""
+    rng: np.random.Generator, rig: SensorRig, augment: AugmentConfig, radar_sweeps: int = 1
+) -> SampleChange:
+    """Draw a change for a sample of this rig, of which `radar_sweeps` scans are merged."""
     all_blanked = augment.blank_camera > 0 and rng.random() < ALL_BLANKED
-    changes = {}
-    for name in cameras:
-        limit = augment.pixel_shift_px
-        shift = rng.integers(-limit, limit + 1, size=2)
-        gain = 1 + augment.brightness * rng.uniform(-1, 1)
-        noise = augment.noise * rng.random()
-        blank = _sample_blank(rng) if all_blanked or rng.random() < augment.blank_camera else ""
-        changes[name] = CameraChange(
-            shift_px=(int(shift[0]), int(shift[1])),
-            gain=float(gain),
-            noise=float(noise),
-            noise_seed=int(rng.integers(1 << 31)),
-            blank=blank,
-        )
-    return FrameChange(cameras=changes, drop_radar=bool(rng.random() < augment.drop_radar))
-
-
-def _sample_blank(rng: np.random.Generator) -> str:
-    if rng.random() < MASKED_SHARE:
-        return "masked"
-    return str(rng.choice(["plain", "noise", "scrambled"], p=[0.25, 0.25, 0.5]))
-
-
-def apply_change(frame: Frame, change: FrameChange, spec: InputSpec) -> Frame:
-    """Return the changed frame; a masked camera or dropped radar is no longer in it."""
-    cameras = {}
-    for name, image in frame.cameras.items():
-        camera_change = change.cameras.get(name, CameraChange())
-        if camera_change.blank != "masked":
-            cameras[name] = CameraImage(
-                sensor=image.sensor,
-                stamp_ns=image.stamp_ns,
-                pixels=_changed_pixels(image.pixels, camera_change, spec),
-            )
-    return Frame(
-        stamp_ns=frame.stamp_ns,
+    cameras = {name: sample_image_change(rng, augment, all_blanked) for name in rig.cameras}
+    drop = bool(rng.random() < augment.drop_radar)
+    more = np.random.default_rng(rng.integers(1 << 63))
+    cameras = {name: sample_view_change(more, augment, change) for name, change in cameras.items()}
+    sides = camera_sides(rig)
+    loses_side, side = more.random() < augment.drop_side, more.random()
+    masked = sides[int(side * len(sides))] if loses_side and sides else frozenset()
+    if more.random() < augment.drop_cameras:
+        masked = frozenset(rig.cameras)
+    for name in masked:
+        cameras[name] = replace(cameras[name], blank="masked")
+    stale = [name for name in rig.cameras if more.random() < augment.stale_camera]
+    return SampleChange(
         cameras=cameras,
-        radars={} if change.drop_radar else frame.radars,
-        reference_from_ego=frame.reference_from_ego,
+        stale=frozenset(stale),
+        radar=replace(sample_radar_change(more, augment, radar_sweeps), drop=drop),
+        bev=sample_bev_change(more, augment),
     )
-
-
-def _changed_pixels(
-    pixels: NDArray[np.uint8], change: CameraChange, spec: InputSpec
-) -> NDArray[np.uint8]:
-    rng = np.random.default_rng(change.noise_seed)
-    if change.blank == "plain":
-        return np.full_like(pixels, rng.integers(0, 256, size=3, dtype=np.uint8))
-    if change.blank == "noise":
-        coarse = rng.integers(0, 256, (9, 16, 3), dtype=np.uint8)
-        rows = np.arange(pixels.shape[0]) * 9 // pixels.shape[0]
-        columns = np.arange(pixels.shape[1]) * 16 // pixels.shape[1]
-        return coarse[rows][:, columns]
-    if change.blank == "scrambled":
-        return _scrambled(rng, pixels)
-    shifted = _shifted(pixels, change.shift_px, pixels.shape[1] / spec.image_width_px)
-    changed = shifted.astype(np.float32) * np.float32(change.gain)
-    if change.noise:
-        grey = rng.normal(0.0, change.noise, (*pixels.shape[:2], 1))
-        changed += grey.astype(np.float32)
-    return np.clip(np.rint(changed), 0, 255).astype(np.uint8)
-
-
-def _scrambled(rng: np.random.Generator, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return an image whose tiles (4 x 6) stand in another order, some of them mirrored."""
-    height, width = pixels.shape[0] // 4, pixels.shape[1] // 6
-    tiles = [(row * height, column * width) for row in range(4) for column in range(6)]
-    result = np.zeros_like(pixels)
-    for (row, column), source in zip(tiles, rng.permutation(len(tiles)), strict=True):
-        top, left = tiles[source]
-        tile = pixels[top : top + height, left : left + width]
-        result[row : row + height, column : column + width] = (
-            tile[:, ::-1] if rng.random() < 0.5 else tile
-        )
-    return result
-
-
-def _shifted(
-    pixels: NDArray[np.uint8], shift_px: tuple[int, int], scale: float
-) -> NDArray[np.uint8]:
-    """Return the image moved by network pixels; uncovered borders repeat the edge."""
-    right, down = (round(value * scale) for value in shift_px)
-    rows = np.clip(np.arange(pixels.shape[0]) - down, 0, pixels.shape[0] - 1)
-    columns = np.clip(np.arange(pixels.shape[1]) - right, 0, pixels.shape[1] - 1)
-    return pixels[rows][:, columns]
 
 
 def visible_in(
@@ -182,3 +109,26 @@ def seen_only_by(
         target = inside if name in cameras else outside
         target |= shown
     return inside & ~outside
+
+
+def lost_boxes(
+    visible: Mapping[str, NDArray[np.bool_]],
+    blanked: frozenset[str],
+    returns_left: NDArray[np.bool_],
+    returns_before: NDArray[np.bool_],
+) -> NDArray[np.bool_]:
+    """Return which boxes some sensor saw before the change and none sees after it.
+
+    Args:
+        visible: camera -> (N,) which boxes it shows.
+        blanked: cameras whose content is gone.
+        returns_left: (N, P) which radar returns on which box are left.
+        returns_before: (N, P) which there were.
+    """
+    after = np.asarray(returns_left.any(axis=1))
+    before = np.asarray(returns_before.any(axis=1))
+    for name, shown in visible.items():
+        before |= shown
+        if name not in blanked:
+            after |= shown
+    return before & ~after

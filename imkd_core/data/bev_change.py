@@ -79,14 +79,16 @@ class BevChange:
         """Return (P, >= 3) points x, y, z, ... in the changed frame; other columns stay."""
         changed = np.array(points_ego, dtype=np.float32)
         if not self.is_identity:
-            changed[:, :3] = points_ego[:, :3] @ self.changed_from_ego[:3, :3].T
+            matrix = self.changed_from_ego[:3, :3].T.astype(points_ego.dtype)
+            changed[:, :3] = points_ego[:, :3] @ matrix
         return changed
 
     def apply_to_radar(self, points_ego: NDArray[np.floating]) -> Float32:
         """Return (P, 7) radar returns (`RADAR_FIELDS`) in the changed frame, velocities too."""
         changed = self.apply_to_points(points_ego)
         if not self.is_identity:
-            changed[:, 4:6] = points_ego[:, 4:6] @ self.changed_from_ego[:2, :2].T
+            matrix = self.changed_from_ego[:2, :2].T.astype(points_ego.dtype)
+            changed[:, 4:6] = points_ego[:, 4:6] @ matrix
         return changed
 
     def apply_to_pose(self, ego_from_sensor: Float64) -> Float64:

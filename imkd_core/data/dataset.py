@@ -1,114 +1,186 @@
 # SPDX-License-Identifier: Apache-2.0
 """From recorded samples to training samples: change, prepare, make targets.
 
-The inputs come from `preprocess.prepare_inputs`, the function that the vehicle uses.
+The inputs come from `preprocess.assemble_inputs`, the function that the vehicle uses.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from functools import lru_cache
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 from numpy.typing import NDArray
 
-from imkd_core.data.augmentation import apply_change, sample_change, seen_only_by, visible_in
-from imkd_core.data.nuscenes import SampleRecord
-from imkd_core.data.targets import DetectionTargets, depth_bins, make_targets
+from imkd_core.data.augmentation import SampleChange, lost_boxes, sample_change, seen_only_by
+from imkd_core.data.bev_change import BevChange
+from imkd_core.data.decoded import ByteCache, DecodedSample, Decoding, decode
+from imkd_core.data.doppler import doppler_targets
+from imkd_core.data.label_maps import soft_mask
+from imkd_core.data.samples import Sample, Teaching, TeachingSource
+from imkd_core.data.sensor_dropout import disturbed_points, live_mask
+from imkd_core.data.targets import DetectionTargets, make_targets
+from imkd_core.data.teaching_arrays import (
+    ShuffledTeaching,
+    radar_occupied,
+    taught_codes,
+    taught_maps,
+)
+from imkd_core.data.views import View, sample_views, view_depth_bins, view_images, views_geometry
 from imkd_core.errors import DataError
-from imkd_core.geometry import transform_points
-from imkd_core.imaging import fit_window
-from imkd_core.preprocess import effective_cameras, prepare_inputs
+from imkd_core.preprocess import Arrays, assemble_inputs
 from imkd_core.recipe import Config
-from imkd_core.types import Detections, Frame, SensorRig
+from imkd_core.types import Detections
+from imkd_core.view_lut import ViewGeometry
 
-#: Decoded samples that are kept in memory (about 27 MB each with six 1600 x 900 images).
-CACHED_SAMPLES = 16
+#: Memory for decoded samples; a sample of `imkd_tiny` takes 1 to 2 MB.
+CACHE_BYTES = 512 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSample:
-    """One sample as arrays; `training.engine.collate` stacks several into a batch.
+    """One sample as arrays; the training engine stacks several into a batch.
 
     Attributes:
         inputs: the model's inputs by name (see `preprocess.prepare_inputs`).
         targets: heat maps and box codes.
         depth_bin: (N, Hf, Wf) int64 depth bins, -1 where unknown or where the camera is blanked.
+        teaching: what teachers say, by name (see `teaching_arrays`); and label_mask (Y, X) and
+            radar_occupied (Y, X). Empty where nothing of it is asked for.
     """
 
-    inputs: dict[str, NDArray[np.generic]]
+    inputs: Arrays
     targets: DetectionTargets
     depth_bin: NDArray[np.int64]
+    teaching: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
     def target_arrays(self) -> dict[str, NDArray[np.generic]]:
-        """Return the fields of `targets`, and `depth_bin`, by name."""
+        """Return the fields of `targets`, `depth_bin` and `teaching`, by name."""
         targets = {item.name: getattr(self.targets, item.name) for item in fields(self.targets)}
-        return {**targets, "depth_bin": self.depth_bin}
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Decoded:
-    frame: Frame
-    rig: SensorRig
-    truth: Detections
-    depth_bin: NDArray[np.int64]
-    visible: dict[str, NDArray[np.bool_]]
+        return {**targets, "depth_bin": self.depth_bin, **self.teaching}
 
 
 class DetectionDataset:
     """Training samples made from recorded ones.
 
     Args:
-        records: samples of a reader.
+        records: samples of a reader, all with the same sensors.
         config: the student; its `augment` section says how samples are changed.
+        teaching: what the teachers say; depth then comes from there, too, and no LiDAR file is
+            opened. `config.distill.shuffle` gives each sample the maps of another one.
+        cache_bytes: memory for decoded samples; 0 reads files each time.
 
     Raises:
         DataError: there is no sample.
     """
 
-    def __init__(self, records: Sequence[SampleRecord], config: Config) -> None:
+    def __init__(
+        self,
+        records: Sequence[Sample],
+        config: Config,
+        teaching: TeachingSource | None = None,
+        cache_bytes: int = CACHE_BYTES,
+    ) -> None:
         if not records:
             raise DataError("no samples to train on; check the data folder and the scene filter")
         self._records = tuple(records)
         self._config = config
-        self._decoded = lru_cache(maxsize=CACHED_SAMPLES)(self._decode)
+        self._own_teaching = self._teaching = teaching
+        if teaching is not None and config.distill.shuffle:
+            self._teaching = ShuffledTeaching(teaching, [r.token for r in self._records])
+        self._decoding = Decoding.of(config.inputs, config.augment, with_lidar=teaching is None)
+        self._samples = ByteCache[DecodedSample](cache_bytes)
+        self._geometries = ByteCache[ViewGeometry](cache_bytes // 2)
 
     def __len__(self) -> int:
         """Return the number of recorded samples."""
         return len(self._records)
 
     def sample(self, index: int, rng: np.random.Generator | None) -> TrainingSample:
-        """Return one training sample, changed by `rng`; unchanged where `rng` is None."""
-        decoded = self._decoded(index)
-        frame, truth, depth_bin = decoded.frame, decoded.truth, decoded.depth_bin
+        """Return one training sample, changed by `rng`; unchanged where `rng` is None.
+
+        Raises:
+            DataError: a file is missing or malformed; the message names it.
+        """
+        config, spec = self._config, self._config.inputs
+        decoding = self._decoding if rng is not None else self._decoding.exact
+        decoded = self._decoded(index, decoding)
+        change = SampleChange()
         if rng is not None:
-            cameras = tuple(decoded.rig.cameras)
-            change = sample_change(rng, cameras, self._config.augment)
-            frame = apply_change(frame, change, self._config.inputs)
-            truth = truth.select(~seen_only_by(decoded.visible, change.blanked))
-            blanked = np.array([name in change.blanked for name in cameras])
-            depth_bin = np.where(blanked[:, None, None], -1, depth_bin)
+            change = sample_change(rng, decoded.rig, config.augment, spec.radar_sweeps)
+        views = sample_views(self._records[index], decoded, decoding, change)
+        live = live_mask(decoded.returns, change.radar, spec.radar_sweeps)
+        has_radar, live = live is not None, _none_of(decoded) if live is None else live
+        returns = decoded.returns.select(live).changed(change.bev)
+        keep = self._kept(decoded, change, live)
+        boxes = change.bev.apply_to_boxes(decoded.boxes)
+        truth = boxes.select(keep)
+        points = disturbed_points(returns, change.radar, spec.bev) if has_radar else None
+        inputs = assemble_inputs(
+            images=view_images(views, spec),
+            camera_mask=np.array([view.is_live for view in views], np.float32),
+            geometry=self._geometry(index, views, change),
+            radar_points=points,
+            spec=spec,
+        )
+        doppler = doppler_targets(returns, decoded.on_box[keep][:, live])
+        teaching = {}
+        if self._teaching is not None or config.distill.gate > 0:
+            teaching["label_mask"] = soft_mask(boxes, spec.bev)
+            teaching["radar_occupied"] = radar_occupied(inputs["radar_grid"], spec)
+        if self._teaching is not None:
+            tokens = [decoded.annotation_tokens[i] for i in np.flatnonzero(keep)]
+            teaching |= self._taught(index, change.bev, truth, tokens)
         return TrainingSample(
-            inputs=prepare_inputs(frame, decoded.rig, self._config.inputs),
-            targets=make_targets(truth, self._config.inputs.bev, self._config.head),
-            depth_bin=depth_bin,
+            inputs=inputs,
+            targets=make_targets(truth, spec.bev, config.head, doppler),
+            depth_bin=self._depth(index, decoded, views),
+            teaching=teaching,
         )
 
-    def _decode(self, index: int) -> _Decoded:
-        record, spec = self._records[index], self._config.inputs
-        frame = record.frame(spec.radar_sweeps, spec.image_width_px)
-        rig, truth = record.rig, record.truth()
-        trainable = truth.num_lidar_points + truth.num_radar_points > 0
-        boxes = truth.detections.select(trainable)
-        cloud, ego_from_lidar = record.lidar()
-        points_ego = transform_points(
-            frame.motion_at(cloud.stamp_ns) @ ego_from_lidar, cloud.points[:, :3]
-        )
-        poses = effective_cameras(frame, rig)
-        cameras = [(fit_window(camera, spec).pixel_from_cam, pose) for camera, pose in poses]
-        return _Decoded(
-            frame=frame,
-            rig=rig,
-            truth=boxes,
-            depth_bin=depth_bins(points_ego, cameras, spec),
-            visible=visible_in(boxes, frame, rig, spec),
-        )
+    def _decoded(self, index: int, decoding: Decoding) -> DecodedSample:
+        key = (index, decoding.enlargement)
+        return self._samples.get(key, lambda: decode(self._records[index], decoding))
+
+    def _geometry(self, index: int, views: tuple[View, ...], change: SampleChange) -> ViewGeometry:
+        """Return the geometry of the views; kept where it is that of the recorded sample."""
+        spec = self._config.inputs
+        if change.keeps_geometry and not any(view.is_stale for view in views):
+            return self._geometries.get(index, lambda: views_geometry(views, None, spec))
+        bev = change.bev
+        return views_geometry(views, None if bev.is_identity else bev.changed_from_ego, spec)
+
+    def _kept(
+        self, decoded: DecodedSample, change: SampleChange, live: NDArray[np.bool_]
+    ) -> NDArray[np.bool_]:
+        """Return (N,) which true boxes are still to be found."""
+        radar_keeps = self._config.augment.radar_keeps
+        if not change.blanked and (live.all() or not radar_keeps):
+            return np.ones(len(decoded.boxes), np.bool_)
+        if not radar_keeps:
+            return ~seen_only_by(decoded.visible, change.blanked)
+        usual = decoded.returns.scan < self._config.inputs.radar_sweeps
+        returns_left, returns_before = decoded.on_box & live, decoded.on_box & usual
+        return ~lost_boxes(decoded.visible, change.blanked, returns_left, returns_before)
+
+    def _depth(
+        self, index: int, decoded: DecodedSample, views: tuple[View, ...]
+    ) -> NDArray[np.int64]:
+        spec = self._config.inputs
+        if decoded.depth is not None:
+            return view_depth_bins(views, decoded.depth.bins, decoded.depth.points, spec)
+        own = self._load(self._own_teaching, index)
+        points = own.depth_points if own is not None else {}
+        return view_depth_bins(views, None, points, spec)
+
+    def _taught(
+        self, index: int, change: BevChange, truth: Detections, tokens: Sequence[str]
+    ) -> dict[str, NDArray[np.float32]]:
+        teaching = self._load(self._teaching, index)
+        codes = taught_codes(teaching, truth, tokens, self._config, change)
+        return taught_maps(teaching, self._config, change) | codes
+
+    def _load(self, source: TeachingSource | None, index: int) -> Teaching | None:
+        return source.load(self._records[index].token) if source is not None else None
+
+
+def _none_of(decoded: DecodedSample) -> NDArray[np.bool_]:
+    return np.zeros(len(decoded.returns.scan), np.bool_)

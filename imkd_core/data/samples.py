@@ -5,16 +5,17 @@
 members. Files are read by the methods, each time anew.
 """
 
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from imkd_core.geometry import Float64
-from imkd_core.types import Detections, Frame, LidarCloud, SensorRig
+from imkd_core.types import CameraImage, Detections, Frame, LidarCloud, SensorRig
 
 
+@runtime_checkable
 class SampleTruth(Protocol):
     """True objects of a sample; `nuscenes_truth.Truth` is one."""
 
@@ -35,8 +36,12 @@ class SampleTruth(Protocol):
         """One for each object, unique in the data set."""
 
 
+@runtime_checkable
 class Sample(Protocol):
-    """One key frame: what the sensors saw, and what was there."""
+    """One key frame: what the sensors saw, and what was there.
+
+    A sample that can lack LiDAR says so by an attribute `has_lidar`; without one it has LiDAR.
+    """
 
     @property
     def token(self) -> str:
@@ -73,6 +78,29 @@ class Sample(Protocol):
         """Return the true objects in the ego frame of the reference time."""
 
 
+class StoredReading(Protocol):
+    """One stored image of a camera; `nuscenes_reading.Reading` is one."""
+
+    @property
+    def stamp_ns(self) -> int:
+        """Time of exposure."""
+
+    def image(self, target_width_px: int | None = None) -> CameraImage:
+        """Decode the image; see `imaging.decode_jpeg` for `target_width_px`."""
+
+
+@runtime_checkable
+class HasHistory(Protocol):
+    """A sample that knows earlier images; others simply never have a stale camera."""
+
+    def history(self, sensor: str, count: int) -> Sequence[StoredReading]:
+        """Return up to `count` readings of a sensor, newest (the key frame) first."""
+
+    def reference_from_ego(self, reading: Any) -> Float64:
+        """Return (4, 4) from the ego frame at a reading's stamp to the reference ego frame."""
+
+
+@runtime_checkable
 class Teaching(Protocol):
     """What the teachers say about one sample, in its unchanged reference ego frame.
 
@@ -106,6 +134,10 @@ class Teaching(Protocol):
     @property
     def quality(self) -> float:
         """How good the teacher is on this sample; 1 is usual."""
+
+    @property
+    def has_lidar(self) -> bool:
+        """False where there was no LiDAR, and `f_label` alone is meant."""
 
     @property
     def depth_points(self) -> Mapping[str, NDArray[np.float32]]:

@@ -26,6 +26,9 @@ MIN_RADIUS_CELLS = 2
 #: LiDAR returns nearer than this to the image plane are on the own vehicle.
 MIN_DEPTH_M = 1.0
 
+#: Points that project farther than this from the origin of pixels come into no changed image.
+MAX_PIXEL = 4096
+
 
 @dataclass(frozen=True, kw_only=True)
 class DetectionTargets:
@@ -37,6 +40,7 @@ class DetectionTargets:
         task: (MAX_OBJECTS,) int64 task group of each object.
         code: (MAX_OBJECTS, 10) float32 regression code, `config.BOX_CODE`.
         code_weight: (MAX_OBJECTS, 10) float32, 0 for padding and for unknown velocities.
+        doppler: (MAX_OBJECTS, 4) float32 ux, uy, radial speed, weight; see `data.doppler`.
     """
 
     heatmap: NDArray[np.float32]
@@ -44,18 +48,29 @@ class DetectionTargets:
     task: NDArray[np.int64]
     code: NDArray[np.float32]
     code_weight: NDArray[np.float32]
+    doppler: NDArray[np.float32]
 
 
-def make_targets(truth: Detections, grid: BevGrid, head: HeadSpec) -> DetectionTargets:
+def make_targets(
+    truth: Detections,
+    grid: BevGrid,
+    head: HeadSpec,
+    doppler: NDArray[np.float32] | None = None,
+) -> DetectionTargets:
     """Return the detection targets of the true boxes that lie on the grid.
+
+    Args:
+        truth: true boxes.
+        grid: of the heat maps.
+        head: its classes and task groups.
+        doppler: (N, 4) what radars say about each of `truth`; None for nothing.
 
     Raises:
         DataError: the classes are not the head's, or there are more than `MAX_OBJECTS` boxes.
     """
     if truth.class_names != head.class_names:
         raise DataError(f"truth has classes {truth.class_names}, the head {head.class_names}")
-    cells, inside = grid.cell_index(truth.center_m[:, :2])
-    kept = np.flatnonzero(inside)
+    kept, cells = objects_on(truth, grid)
     if kept.size > MAX_OBJECTS:
         raise DataError(f"a frame holds {kept.size} boxes, more than {MAX_OBJECTS}")
     heatmap = np.zeros((len(head.class_names), *grid.shape), np.float32)
@@ -65,22 +80,45 @@ def make_targets(truth: Detections, grid: BevGrid, head: HeadSpec) -> DetectionT
         task=np.zeros(MAX_OBJECTS, np.int64),
         code=np.zeros((MAX_OBJECTS, len(BOX_CODE)), np.float32),
         code_weight=np.zeros((MAX_OBJECTS, len(BOX_CODE)), np.float32),
+        doppler=np.zeros((MAX_OBJECTS, 4), np.float32),
     )
     radii = gaussian_radius(truth.size_m[kept, :2] / grid.cell_m)
     for slot, (index, radius) in enumerate(zip(kept, radii, strict=True)):
-        row, column = cells[index]
+        row, column = cells[slot]
         draw_gaussian(heatmap[truth.labels[index]], row, column, int(radius))
         targets.cell[slot] = row * grid.columns + column
         targets.task[slot] = head.task_of_class[truth.labels[index]]
     code = encode_boxes(truth.select(kept), grid)
     targets.code[: kept.size] = np.nan_to_num(code)
     targets.code_weight[: kept.size] = np.isfinite(code)
+    if doppler is not None:
+        targets.doppler[: kept.size] = doppler[kept]
     return targets
 
 
-def encode_boxes(boxes: Detections, grid: BevGrid) -> NDArray[np.float32]:
-    """Return the (N, 10) code of boxes at their own cells; NaN where velocity is unknown."""
-    cells, _ = grid.cell_index(boxes.center_m[:, :2])
+def objects_on(truth: Detections, grid: BevGrid) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return which boxes lie on the grid, in the order of the object list, and their cells.
+
+    Returns:
+        (n,) indices into `truth`; (n, 2) cells as (row, column).
+    """
+    cells, inside = grid.cell_index(truth.center_m[:, :2])
+    kept = np.flatnonzero(inside)
+    return kept, cells[kept]
+
+
+def encode_boxes(
+    boxes: Detections, grid: BevGrid, cells: NDArray[np.int64] | None = None
+) -> NDArray[np.float32]:
+    """Return the (N, 10) code of boxes; NaN where velocity is unknown.
+
+    Args:
+        boxes: in the frame of the grid.
+        grid: of the head.
+        cells: (N, 2) row and column at which each box is coded; its own when None.
+    """
+    if cells is None:
+        cells, _ = grid.cell_index(boxes.center_m[:, :2])
     offset_cells = grid.fractional_index(boxes.center_m[:, :2]) - cells
     offset_m = offset_cells[:, ::-1] * grid.cell_m
     return np.concatenate(
@@ -135,6 +173,33 @@ def draw_gaussian(heatmap: NDArray[np.float32], row: int, column: int, radius: i
     np.maximum(patch, bump, out=patch)
 
 
+def camera_points(
+    points_ego: Float64, pixel_from_cam: Float64, ego_from_cam: Float64
+) -> NDArray[np.float32]:
+    """Return (P, 3) u, v (pixels) and depth (metres) of the points before a camera.
+
+    They may lie outside its image, because a change may move them inside.
+    """
+    points_cam = transform_points(invert_transform(ego_from_cam), points_ego)
+    pixels, depth_m = project_points(pixel_from_cam, points_cam)
+    seen = (depth_m > MIN_DEPTH_M) & (np.abs(pixels) < MAX_PIXEL).all(axis=1)
+    return np.concatenate([pixels[seen], depth_m[seen, None]], axis=1).astype(np.float32)
+
+
+def bins_of_points(
+    points: NDArray[np.float32], changed_from_network: Float64, spec: InputSpec
+) -> NDArray[np.int64]:
+    """Return the (Hf, Wf) depth bins of one camera, as `depth_bins` gives them.
+
+    Args:
+        points: (P, 3) u, v in pixels of the unchanged network image, depth in metres.
+        changed_from_network: (3, 3) affine map to pixels of the changed network image.
+        spec: sizes and bins.
+    """
+    pixels = points[:, :2] @ changed_from_network[:2, :2].T + changed_from_network[:2, 2]
+    return _bins(_nearest_depth(pixels, points[:, 2].astype(np.float64), spec), spec)
+
+
 def depth_bins(
     points_ego: Float64,
     cameras: Sequence[tuple[Float64, Float64]],
@@ -155,11 +220,14 @@ def depth_bins(
     for camera, (pixel_from_cam, ego_from_cam) in enumerate(cameras):
         points_cam = transform_points(invert_transform(ego_from_cam), points_ego)
         pixels, depth_m = project_points(pixel_from_cam, points_cam)
-        nearest = _nearest_depth(pixels, depth_m, spec)
-        index = np.floor((nearest - spec.depth.min_m) / spec.depth.step_m)
-        in_range = (index >= 0) & (index < spec.depth.count)
-        bins[camera] = np.where(in_range, index, -1)
+        bins[camera] = _bins(_nearest_depth(pixels, depth_m, spec), spec)
     return bins
+
+
+def _bins(nearest_m: NDArray[np.float64], spec: InputSpec) -> NDArray[np.int64]:
+    index = np.floor((nearest_m - spec.depth.min_m) / spec.depth.step_m)
+    in_range = (index >= 0) & (index < spec.depth.count)
+    return np.where(in_range, index, -1).astype(np.int64)
 
 
 def _nearest_depth(

@@ -10,7 +10,7 @@ from imkd_core.data.dataset import DetectionDataset
 from imkd_core.data.nuscenes import NuScenes
 from imkd_core.errors import DataError
 from imkd_core.preprocess import prepare_inputs
-from imkd_core.recipe import Config, ModelConfig, TrainConfig
+from imkd_core.recipe import AugmentConfig, Config, ModelConfig
 from tests.core.data.made_up import write_dataroot
 
 CONFIG = Config(
@@ -22,7 +22,7 @@ CONFIG = Config(
     ),
     head=HeadSpec(),
     model=ModelConfig(backbone="resnet18"),
-    train=TrainConfig(pixel_shift_px=2, brightness=0.2, noise=3, blank_camera=0.5, drop_radar=0.5),
+    augment=AugmentConfig(pixel_shift_px=2, brightness=0.2, noise=3, blank_camera=0.5, drop_radar=0.5),
 )
 
 
