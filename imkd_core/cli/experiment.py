@@ -28,8 +28,15 @@ from imkd_core.errors import ConfigError, ImkdError
 if TYPE_CHECKING:
     from imkd_core.training.experiment import ExperimentPlan
 
-#: Figures of the table, in its order; keys of `metrics.json`'s summary.
-FIGURES = ("nds", "map", "mate", "mase", "maoe", "mave", "maae")
+#: Errors of `metrics.json` -> their names in the table.
+ERRORS = {
+    "translation_m": "mATE",
+    "scale": "mASE",
+    "orientation_rad": "mAOE",
+    "velocity_mps": "mAVE",
+    "attribute": "mAAE",
+}
+FIGURES = ("nds", "map", *ERRORS.values())
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -91,6 +98,8 @@ def run(arguments: argparse.Namespace) -> int:
 def read_figures(folder: Path) -> dict[str, float] | None:
     """Return the figures of a finished run; None where it is not finished.
 
+    A row that loses sensors counts without them: its last condition.
+
     Raises:
         ConfigError: its metrics cannot be read.
     """
@@ -98,9 +107,10 @@ def read_figures(folder: Path) -> dict[str, float] | None:
     if not path.is_file():
         return None
     try:
-        summary = json.loads(path.read_text(encoding="utf-8"))["summary"]
-        return {name: float(summary[name]) for name in FIGURES}
-    except (ValueError, KeyError, TypeError) as error:
+        metrics = json.loads(path.read_text(encoding="utf-8"))["conditions"][-1]["metrics"]
+        errors = {shown: float(metrics["errors"][name]) for name, shown in ERRORS.items()}
+        return {"nds": float(metrics["nds"]), "map": float(metrics["mean_ap"]), **errors}
+    except (ValueError, LookupError, TypeError) as error:
         raise ConfigError(f"{path} is not a result of 'imkd evaluate' ({error!r})") from None
 
 
@@ -122,7 +132,7 @@ def commands(
         ("export", f"--checkpoint={folder / 'train'}", f"--output={folder / 'bundle'}"),
         (
             *("evaluate", f"--model={folder / 'bundle'}", f"--data={places.test}"),
-            *(*lose, "--workers=1", f"--output={folder / 'evaluation'}"),
+            *(*lose, "--workers=1", "--pictures=0", f"--output={folder / 'evaluation'}"),
         ),
     )
 

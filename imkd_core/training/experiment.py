@@ -13,6 +13,9 @@ from typing import Any
 from imkd_core.evaluation.intervals import Interval, mean_interval, paired_difference
 from imkd_core.mapping import from_mapping, read_yaml, require
 
+#: Titles of figures that have others than their names.
+_TITLES = {"nds": "NDS", "map": "mAP"}
+
 
 @dataclass(frozen=True, kw_only=True)
 class RowPlan:
@@ -130,7 +133,7 @@ def summarise(
 
 def to_markdown(results: Mapping[str, RowResult], figures: tuple[str, ...]) -> str:
     """Return a table of figures (per cent where they are fractions of 1) and NDS gains."""
-    head = ["row", "seeds", *(name.upper() for name in figures), "NDS gain"]
+    head = ["row", "seeds", *(_TITLES.get(name, name) for name in figures), "NDS gain"]
     lines = [f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}"]
     for result in results.values():
         runs = next(iter(result.figures.values())).runs
