@@ -15,7 +15,13 @@ from numpy.typing import NDArray
 from imkd_core.geometry import Float64
 from imkd_core.simulation.ray_windows import body_windows
 from imkd_core.simulation.scene import Ground, Snapshot
-from imkd_core.simulation.solid_planes import PROPERTIES, planes_at, solid_planes, surface_at
+from imkd_core.simulation.solid_planes import (
+    PROPERTIES,
+    SolidPlanes,
+    planes_at,
+    solid_planes,
+    surface_at,
+)
 
 Float32 = NDArray[np.float32]
 Indices = NDArray[np.int64]
@@ -132,19 +138,22 @@ def _cast(
     zero_m: Float64,
     starts: Float32,
     rays: Float32,
-    candidates: Iterable[tuple[int, Indices]],
+    candidates: Iterable[tuple[int, float, Indices]],
     max_range_m: float,
 ) -> Hits:
-    """Cast rays from `zero_m + starts` ((1, 3) or (R, 3)); `candidates` are (placed, rays)."""
+    """Cast rays from `zero_m + starts`, (1, 3) or (R, 3), at (placed, least range, rays)."""
     range_m = _ground_range(zero_m, starts, rays, max_range_m)
     placed_index = np.where(np.isfinite(range_m), GROUND, NOTHING)
     plane = np.full(len(rays), -1)
-    for index, chosen in candidates:
+    for index, near_m, near_rays in candidates:
+        chosen = near_rays[range_m[near_rays] > near_m]
+        if len(chosen) == 0:
+            continue
         placed = snapshot.placed[index]
         shape = solid_planes(placed.body.shape)
         normals, offsets = planes_at(shape, placed.global_from_body, zero_m)
         start = starts if len(starts) == 1 else starts[chosen]
-        hit_range, hit_plane = _clip(normals, offsets, shape.starts, start, rays[chosen])
+        hit_range, hit_plane = _clip(shape, normals, offsets, start, rays[chosen])
         nearer = hit_range < np.minimum(range_m[chosen], max_range_m)
         won = chosen[nearer]
         range_m[won] = hit_range[nearer]
@@ -154,7 +163,7 @@ def _cast(
 
 
 def _clip(
-    normals: Float32, offsets: Float32, solids: Indices, starts: Float32, rays: Float32
+    shape: SolidPlanes, normals: Float32, offsets: Float32, starts: Float32, rays: Float32
 ) -> tuple[Float32, Indices]:
     """Return (n,) range to the nearest solid (infinite where none), and the plane it is on."""
     slope = normals @ rays.T
@@ -163,15 +172,25 @@ def _clip(
     entering = slope < 0
     enter = np.where(entering, distance, np.float32(-np.inf))
     leave = np.where(entering, np.float32(np.inf), distance)
-    first = np.maximum.reduceat(enter, solids, axis=0)
-    last = np.minimum.reduceat(leave, solids, axis=0)
+    first = _by_solid(enter, shape, np.maximum)
+    last = _by_solid(leave, shape, np.minimum)
     first[(first > last) | (first <= 0)] = np.inf
     solid = first.argmin(axis=0)
-    columns = np.arange(len(rays))
-    range_m = first[solid, columns]
-    owner = np.repeat(np.arange(len(solids)), np.diff(solids, append=len(normals)))
-    enter[owner[:, None] != solid[None, :]] = -np.inf
-    return range_m, enter.argmax(axis=0)
+    range_m = first[solid, np.arange(len(rays))]
+    plane = np.zeros(len(rays), dtype=np.int64)
+    hit = np.flatnonzero(np.isfinite(range_m))
+    of_others = shape.solid[:, None] != solid[None, hit]
+    plane[hit] = np.where(of_others, np.float32(-np.inf), enter[:, hit]).argmax(axis=0)
+    return range_m, plane
+
+
+def _by_solid(values: Float32, shape: SolidPlanes, reduce: np.ufunc) -> Float32:
+    """Reduce (K, n) values of planes to (S, n) of solids."""
+    parts = [
+        reduce.reduce(values[start : start + solids * planes].reshape(solids, planes, -1), axis=1)
+        for start, solids, planes in shape.groups
+    ]
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def _ground_range(zero_m: Float64, starts: Float32, rays: Float32, max_range_m: float) -> Float32:
@@ -202,17 +221,19 @@ def _describe(
         if len(rows) == 0:
             continue
         start = starts if len(starts) == 1 else starts[rows]
-        points = zero_m + start + rays[rows] * range_m[rows, None]
+        ray = rays[rows]
+        points = start + ray * range_m[rows, None]
         if index == GROUND:
-            incidence[rows] = -rays[rows, 2]
-            surface[rows, 0] = ground_reflectance(snapshot.ground, points[:, :2])
+            incidence[rows] = -ray[:, 2]
+            surface[rows, 0] = ground_reflectance(snapshot.ground, zero_m[:2] + points[:, :2])
             continue
         placed = snapshot.placed[index]
         shape = solid_planes(placed.body.shape)
-        rotation, center = placed.global_from_body[:3, :3], placed.global_from_body[:3, 3]
-        normals = (shape.normals @ rotation.T).astype(np.float32)
-        incidence[rows] = np.abs((normals[plane[rows]] * rays[rows]).sum(axis=1))
-        surface[rows] = surface_at(shape, (points - center) @ rotation, plane[rows])
+        turn = placed.global_from_body[:3, :3].astype(np.float32)
+        center = (placed.global_from_body[:3, 3] - zero_m).astype(np.float32)
+        normals = shape.normals[plane[rows]].astype(np.float32)
+        incidence[rows] = np.abs(np.einsum("nc,nc->n", normals, ray @ turn))
+        surface[rows] = surface_at(shape, (points - center) @ turn, plane[rows])
     return Hits(range_m=range_m, placed_index=placed_index, incidence=incidence, surface=surface)
 
 
@@ -228,12 +249,12 @@ def ground_reflectance(ground: Ground, points_xy: Float64) -> Float32:
 
 def _near_rays(
     snapshot: Snapshot, zero_m: Float64, starts: Float32, rays: Float32
-) -> Iterator[tuple[int, Indices]]:
-    """Give (placed, rays) for the rays that pass the ball around each body."""
+) -> Iterator[tuple[int, float, Indices]]:
+    """Give (placed, least range, rays) for the rays that pass the ball around each body."""
     for index, placed in enumerate(snapshot.placed):
         radius = float(np.linalg.norm(placed.body.shape.size_m)) / 2 + 1e-3
         away = (placed.global_from_body[:3, 3] - zero_m).astype(np.float32) - starts
         along = np.maximum((away * rays).sum(axis=1), 0)
         chosen = np.flatnonzero((away**2).sum(axis=1) - along**2 <= radius**2)
         if len(chosen):
-            yield index, chosen
+            yield index, 0.0, chosen

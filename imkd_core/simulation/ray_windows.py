@@ -14,8 +14,8 @@ Indices = NDArray[np.int64]
 
 def body_windows(
     snapshot: Snapshot, global_from_sensor: Float64, elevation_rad: Float64, azimuths: int
-) -> Iterator[tuple[int, Indices]]:
-    """Give (placed, rays) for the beams and azimuths between which each body's box lies."""
+) -> Iterator[tuple[int, float, Indices]]:
+    """Give (placed, least range, rays) of the window in which each body's box lies, near first."""
     if not snapshot.placed:
         return
     corners = _box_corners(snapshot, global_from_sensor)  # (B, 8, 3)
@@ -36,7 +36,7 @@ def body_windows(
         beams = np.arange(first_beam[index], end_beam[index])
         columns = np.arange(first[index], min(end[index], first[index] + azimuths)) % azimuths
         if len(beams):
-            yield int(index), (beams[:, None] * azimuths + columns).ravel()
+            yield int(index), float(near_m[index]), (beams[:, None] * azimuths + columns).ravel()
 
 
 def _box_corners(snapshot: Snapshot, global_from_sensor: Float64) -> Float64:

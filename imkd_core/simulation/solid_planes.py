@@ -19,41 +19,44 @@ PROPERTIES = ("reflectance", "gloss", "retro")
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SolidPlanes:
-    """A shape as arrays: K planes of S solids, D decals with E edges, all in the body frame."""
+    """A shape as arrays: K planes of S solids, D decals of E edges, all in the body frame."""
 
     normals: Float64  # (K, 3)
     offsets: Float64  # (K,)
-    starts: Indices  # (S,) first plane of each solid
+    solid: Indices  # (K,) solid that a plane bounds; solids with as many planes lie together
+    groups: tuple[tuple[int, int, int], ...]  # first plane, solids, planes of each of them
     properties: Float32  # (K + D, 3)
-    edges: Float64  # (E, 4): inside is edges[:, :3] @ point >= edges[:, 3]
-    edge_starts: Indices  # (D,) first edge of each decal
+    edges: Float32  # (E, D, 4): inside is edges[..., :3] @ point >= edges[..., 3] for all E
     decal_plane: Indices  # (D,) plane on which it is painted
 
 
 @lru_cache(maxsize=8192)
 def solid_planes(shape: Shape) -> SolidPlanes:
     """Return the planes and decals of a shape, made once for each shape."""
-    planes = [solid.planes for solid in shape.solids]
-    stacked = np.concatenate(planes)
-    starts = np.cumsum([0] + [len(p) for p in planes[:-1]])
-    faces = [face for solid in shape.solids for face in solid.faces]
-    decals, decal_plane = _decals(shape.solids, starts)
-    edges = [_edges(decal) for decal in decals]
+    solids = sorted(shape.solids, key=lambda solid: len(solid.faces))
+    counts = [len(solid.faces) for solid in solids]
+    starts = np.cumsum([0, *counts[:-1]])
+    stacked = np.concatenate([solid.planes for solid in solids])
+    faces = [face for solid in solids for face in solid.faces]
+    decals, decal_plane = _decals(solids, starts)
     return SolidPlanes(
         normals=stacked[:, :3],
         offsets=stacked[:, 3],
-        starts=starts,
+        solid=np.repeat(np.arange(len(solids)), counts),
+        groups=tuple(
+            (int(starts[counts.index(count)]), counts.count(count), count)
+            for count in sorted(set(counts))
+        ),
         properties=np.array(
             [[getattr(face.surface, name) for name in PROPERTIES] for face in faces + decals],
             dtype=np.float32,
         ),
-        edges=np.concatenate([np.zeros((0, 4)), *edges]),
-        edge_starts=np.cumsum([0] + [len(e) for e in edges[:-1]]),
+        edges=_edges(decals),
         decal_plane=np.asarray(decal_plane, dtype=np.int64),
     )
 
 
-def _decals(solids: tuple[Solid, ...], starts: Indices) -> tuple[list[Face], list[int]]:
+def _decals(solids: list[Solid], starts: Indices) -> tuple[list[Face], list[int]]:
     pairs = [
         (decal, int(start) + face)
         for solid, start in zip(solids, starts, strict=True)
@@ -62,23 +65,30 @@ def _decals(solids: tuple[Solid, ...], starts: Indices) -> tuple[list[Face], lis
     return [decal for decal, _ in pairs], [plane for _, plane in pairs]
 
 
-def _edges(decal: Face) -> Float64:
-    """Return (V, 4) half-spaces that bound a polygon in its plane."""
-    along = np.roll(decal.corners_m, -1, axis=0) - decal.corners_m
-    inward = np.cross(decal.normal, along)
-    return np.column_stack([inward, (inward * decal.corners_m).sum(axis=1)])
+def _edges(decals: list[Face]) -> Float32:
+    """Return (E, D, 4) half-spaces that bound D polygons in their planes; the last is repeated."""
+    most = max((len(decal.corners_m) for decal in decals), default=0)
+    edges = np.zeros((most, len(decals), 4), dtype=np.float32)
+    for column, decal in enumerate(decals):
+        along = np.roll(decal.corners_m, -1, axis=0) - decal.corners_m
+        inward = np.cross(decal.normal, along)
+        offsets = (inward * decal.corners_m).sum(axis=1)
+        edges[: len(along), column] = np.column_stack([inward, offsets])
+        edges[len(along) :, column] = edges[len(along) - 1, column]
+    return edges
 
 
-def surface_at(shape: SolidPlanes, points: Float64, plane: Indices) -> Float32:
+def surface_at(shape: SolidPlanes, points: Float32, plane: Indices) -> Float32:
     """Return (n, 3) properties at points of the body frame: the decal there, else the face."""
-    row = plane
-    if len(shape.decal_plane):
-        beyond = shape.edges[:, :3] @ points.T >= shape.edges[:, 3:]
-        inside = np.logical_and.reduceat(beyond, shape.edge_starts, axis=0)
-        inside &= shape.decal_plane[:, None] == plane[None, :]
-        last = len(inside) - 1 - inside[::-1].argmax(axis=0)
-        row = np.where(inside.any(axis=0), len(shape.normals) + last, plane)
-    return shape.properties[row]
+    if len(shape.decal_plane) == 0:
+        return shape.properties[plane]
+    flat = shape.edges.reshape(-1, 4)
+    beyond = flat[:, :3] @ points.T >= flat[:, 3:]
+    inside = beyond.reshape(len(shape.edges), -1, len(points)).all(axis=0)
+    inside &= shape.decal_plane[:, None] == plane[None, :]
+    last = len(inside) - 1 - inside[::-1].argmax(axis=0)
+    painted = inside[last, np.arange(len(points))]
+    return shape.properties[np.where(painted, len(shape.normals) + last, plane)]
 
 
 def planes_at(
