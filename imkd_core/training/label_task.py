@@ -3,6 +3,8 @@
 
 from typing import ClassVar
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from imkd_core.model.frozen import freeze
@@ -10,6 +12,7 @@ from imkd_core.model.label_encoder import LabelEncoder
 from imkd_core.model.teacher import Teacher
 from imkd_core.recipe import Config
 from imkd_core.training.losses import LossTerms, detection_terms
+from imkd_core.training.pictures import heat_map_pair
 from imkd_core.training.task import Batch, TrainingTask
 
 
@@ -27,7 +30,7 @@ class LabelTask(TrainingTask):
         super().__init__()
         self.encoder = LabelEncoder.from_config(config)
         self.teacher = freeze(teacher)
-        self._train = config.labels_train
+        self._train, self._grid = config.labels_train, config.inputs.bev
 
     @property
     def delivered(self) -> LabelEncoder:
@@ -39,3 +42,9 @@ class LabelTask(TrainingTask):
         features: Tensor = self.encoder(batch.inputs["maps"])
         heatmap_logits, codes = self.teacher.decode_features(features)
         return detection_terms(heatmap_logits, codes, batch.targets, self._train)
+
+    def pictures(self, batch: Batch) -> dict[str, NDArray[np.uint8]]:
+        """Return what the teacher reads from the first sample's labels beside what is true."""
+        heatmap_logits, _ = self.teacher.decode_features(self.encoder(batch.inputs["maps"][:1]))
+        target = batch.targets["heatmap"][0]
+        return {"heatmap": heat_map_pair(heatmap_logits[0], target, self._grid)}

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from imkd_core.config import BOX_CODE, HeadSpec
 from imkd_core.data.label_maps import label_maps
@@ -75,27 +76,21 @@ def teach(
     Raises:
         DataError: a file is missing or malformed, or a network is in training mode.
     """
-    if teacher.training or labels.training:
-        raise DataError("teachers teach in evaluation mode; freeze them first (model.frozen)")
-    grid, device = config.inputs.bev, next(teacher.parameters()).device
+    _check_mode(teacher)
+    grid = config.inputs.bev
     points = lidar_points(sample, config)
-    prepared = prepare_points(points, config.inputs, config.teacher, np.random.default_rng(0))
-    output: TeacherOutput = teacher(
-        *(torch.from_numpy(prepared[name])[None].to(device) for name in ("points", "mask"))
-    )
-    truth = sample.truth()
-    seen = truth.num_lidar_points + truth.num_radar_points > 0
-    maps = torch.from_numpy(label_maps(truth.detections.select(seen), grid))
+    output: TeacherOutput = teacher(*_inputs(teacher, points, config))
     full = config.intensity.full_reflectance or statistics.full_reflectance
     evidence = gather_evidence(within(points, config.inputs), grid, full)
     gate = None if output.gate is None else output.gate[0]
     heat = _numpy(output.heatmap_logits[0].float().sigmoid())
+    truth = sample.truth()
     kept = np.flatnonzero(grid.cell_index(truth.detections.center_m[:, :2])[1])
     objects = truth.detections.select(kept)
     boxes, quality = boxes_at(objects, heat, _numpy(output.codes[0]), config)
     return Lesson(
         features=_numpy(output.features[0]),
-        label_features=_numpy(labels(maps[None].to(device))[0]),
+        label_features=teach_labels(labels, sample, config),
         intensity=intensity_map(
             config.intensity, statistics, grid, evidence, output.features[0], gate
         ),
@@ -104,6 +99,25 @@ def teach(
         annotation_tokens=tuple(truth.annotation_tokens[index] for index in kept),
         quality=quality,
     )
+
+
+@torch.no_grad()
+def teach_labels(labels: LabelEncoder, sample: Sample, config: Config) -> Float32:
+    """Return (C, Y, X) raw F_lab of a sample, which needs no LiDAR (label-only mode, method.md 13).
+
+    Args:
+        labels: trained; in evaluation mode.
+        sample: its true boxes that LiDAR or radar saw are drawn.
+        config: the one it was trained with.
+
+    Raises:
+        DataError: the network is in training mode.
+    """
+    _check_mode(labels)
+    truth = sample.truth()
+    seen = truth.num_lidar_points + truth.num_radar_points > 0
+    maps = torch.from_numpy(label_maps(truth.detections.select(seen), config.inputs.bev))
+    return _numpy(labels(maps[None].to(next(labels.parameters()).device))[0])
 
 
 def boxes_at(
@@ -172,18 +186,10 @@ def feature_std(teacher: Teacher, samples: Sequence[Sample], config: Config) -> 
     Raises:
         DataError: a file is missing or malformed, or the teacher is in training mode.
     """
-    if teacher.training:
-        raise DataError("teachers teach in evaluation mode; freeze them first (model.frozen)")
-    device = next(teacher.parameters()).device
+    _check_mode(teacher)
     total, squares, cells = 0.0, 0.0, 0
     for sample in samples:
-        prepared = prepare_points(
-            lidar_points(sample, config),
-            config.inputs,
-            config.teacher,
-            np.random.default_rng(0),
-        )
-        points, mask = (torch.from_numpy(prepared[n])[None].to(device) for n in ("points", "mask"))
+        points, mask = _inputs(teacher, lidar_points(sample, config), config)
         features = _numpy(teacher.encoder(points, mask)[0]).astype(np.float64)
         total += features.sum(axis=(1, 2))
         squares += (features**2).sum(axis=(1, 2))
@@ -193,5 +199,19 @@ def feature_std(teacher: Teacher, samples: Sequence[Sample], config: Config) -> 
     return np.maximum(np.sqrt(variance), 1e-3).astype(np.float32)
 
 
-def _numpy(values: torch.Tensor) -> Float32:
+def _inputs(teacher: Teacher, points: Float32, config: Config) -> tuple[Tensor, Tensor]:
+    """Return a teacher's arguments for one unchanged cloud, a batch of one."""
+    rng = np.random.default_rng(0)
+    prepared = prepare_points(points, config.inputs, config.teacher, rng)
+    device = next(teacher.parameters()).device
+    values, mask = (torch.from_numpy(prepared[name])[None] for name in ("points", "mask"))
+    return values.to(device), mask.to(device)
+
+
+def _check_mode(network: nn.Module) -> None:
+    if network.training:
+        raise DataError("teachers teach in evaluation mode; freeze them first (model.frozen)")
+
+
+def _numpy(values: Tensor) -> Float32:
     return np.asarray(values.detach().float().cpu().numpy())

@@ -21,7 +21,7 @@ from imkd_core.training.intensity_statistics import (
 from imkd_core.training.label_task import LabelTask
 from imkd_core.training.task import collate
 from imkd_core.training.teacher_task import TeacherTask
-from imkd_core.training.teaching_pass import boxes_at, feature_std, teach
+from imkd_core.training.teaching_pass import boxes_at, feature_std, teach, teach_labels
 from tests.core.data.made_up import write_dataroot
 from tests.core.training.fitted_teachers import CONFIG, fit, recall
 
@@ -203,6 +203,26 @@ def test_the_learned_gate_is_kept_sparse_and_teaches(records, statistics, fitted
     assert all(p.grad is not None for p in task.teacher.gate.parameters())
     lesson = teach(freeze(task.delivered), fitted.encoder, statistics, records[0], config)
     assert lesson.intensity.std() > 0
+
+
+def test_pictures_show_what_is_predicted_beside_what_is_true(fitted, records):
+    for task, source in (
+        (TeacherTask(CONFIG).eval(), TeacherDataset(records, CONFIG)),
+        (fitted.label_task, LabelDataset(records, CONFIG)),
+    ):
+        with torch.no_grad():
+            pictures = task.pictures(collate([source.sample(0, None)]))
+        assert pictures["heatmap"].ndim == 3
+        assert pictures["heatmap"].shape[2] == 3
+
+
+def test_labels_teach_without_lidar(fitted, records, lesson, monkeypatch):
+    def no_lidar(*_arguments):
+        raise DataError("there is no LiDAR here")
+
+    monkeypatch.setattr(type(records[0]), "lidar", no_lidar)
+    features = teach_labels(fitted.encoder, records[0], CONFIG)
+    np.testing.assert_array_equal(features, lesson.label_features)
 
 
 def test_statistics_come_back_from_their_file(statistics, tmp_path):
