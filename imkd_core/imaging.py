@@ -189,27 +189,6 @@ def fit_window(camera: CameraModel, spec: InputSpec) -> ImageWindow:
     )
 
 
-def whole_window(camera: CameraModel, spec: InputSpec, enlargement: float) -> ImageWindow:
-    """Return the window that shows the whole image, for training images that are cut later.
-
-    Args:
-        camera: calibration.
-        spec: what the network expects.
-        enlargement: resolution relative to the network image's, 1 or more; the calibrated
-            image's own is not exceeded.
-    """
-    fitted = fit_window(camera, spec)
-    width = round(fitted.resized_width_px * enlargement)
-    height = round(fitted.resized_height_px * enlargement)
-    return ImageWindow(
-        camera=camera,
-        resized_width_px=max(fitted.resized_width_px, min(width, camera.width_px)),
-        resized_height_px=max(fitted.resized_height_px, min(height, camera.height_px)),
-        left_px=0,
-        top_px=0,
-    )
-
-
 def to_network_image(image: CameraImage, camera: CameraModel, spec: InputSpec) -> NDArray[np.uint8]:
     """Return the (3, H, W) uint8 RGB network image: scaled, undistorted, cropped.
 

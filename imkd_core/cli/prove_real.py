@@ -45,6 +45,7 @@ FIT: dict[str, Any] = {
         "brightness": 0.2,
         "noise": 4.0,
         "blank_camera": 0.4,
+        "radar_keeps": False,
         "drop_radar": 0.2,
     },
     "distill": {},

@@ -8,6 +8,7 @@ from a right-handed one by its BEV maps.
 """
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -134,6 +135,7 @@ def warp_map(
     return warped.reshape(source.shape)
 
 
+@lru_cache(maxsize=8)
 def _source_cells(grid: BevGrid, change: BevChange) -> tuple[Float32, Float32]:
     """Return (Y, X) fractional (row, column) of the ego-frame map under each changed cell."""
     ego_from_changed = np.linalg.inv(change.changed_from_ego[:2, :2])

@@ -137,7 +137,7 @@ class DetectionDataset:
         )
 
     def _decoded(self, index: int, decoding: Decoding) -> DecodedSample:
-        key = (index, decoding.enlargement)
+        key = (index, decoding.is_cut_later)
         return self._samples.get(key, lambda: decode(self._records[index], decoding))
 
     def _geometry(self, index: int, views: tuple[View, ...], change: SampleChange) -> ViewGeometry:

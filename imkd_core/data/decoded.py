@@ -88,24 +88,22 @@ class Decoding:
 
     Attributes:
         spec: what the network expects.
-        enlargement: resolution of kept images relative to the network image, whole images; None
-            keeps network images.
+        is_cut_later: whether whole images are kept, for changes that zoom or turn.
         radar_scans: scans of each radar.
         with_lidar: whether depth comes from the LiDAR file.
     """
 
     spec: InputSpec
-    enlargement: float | None
+    is_cut_later: bool
     radar_scans: int
     with_lidar: bool
 
     @classmethod
     def of(cls, spec: InputSpec, augment: AugmentConfig, with_lidar: bool) -> "Decoding":
         """Return what samples need that are changed as `augment` says."""
-        cuts = augment.zoom > 0 or augment.rotation_deg > 0
         return cls(
             spec=spec,
-            enlargement=1 + augment.zoom if cuts else None,
+            is_cut_later=augment.zoom > 0 or augment.rotation_deg > 0,
             radar_scans=spec.radar_sweeps + (STALE_SCANS if augment.stale_radar > 0 else 0),
             with_lidar=with_lidar,
         )
@@ -113,12 +111,7 @@ class Decoding:
     @property
     def exact(self) -> "Decoding":
         """The same, with images that are the vehicle's bit by bit."""
-        return replace(self, enlargement=None)
-
-    @property
-    def target_width_px(self) -> int:
-        """Width below which images are not decoded."""
-        return int(np.ceil(self.spec.image_width_px * (self.enlargement or 1.0)))
+        return replace(self, is_cut_later=False)
 
 
 def decode(sample: Sample, decoding: Decoding) -> DecodedSample:
@@ -129,10 +122,10 @@ def decode(sample: Sample, decoding: Decoding) -> DecodedSample:
     """
     spec = decoding.spec
     try:
-        frame = sample.frame(decoding.radar_scans, decoding.target_width_px)
+        frame = sample.frame(decoding.radar_scans, spec.image_width_px)
         rig, truth = sample.rig, sample.truth()
         pictures = {
-            name: keep_picture(image, rig.cameras[name], spec, decoding.enlargement)
+            name: keep_picture(image, rig.cameras[name], spec, decoding.is_cut_later)
             for name, image in frame.cameras.items()
         }
     except SensorError as error:
@@ -186,8 +179,8 @@ def stale_picture(
         return None
     model, reading = sample.rig.cameras[camera], readings[1]
     try:
-        image = reading.image(decoding.target_width_px)
-        picture = keep_picture(image, model, decoding.spec, decoding.enlargement)
+        image = reading.image(decoding.spec.image_width_px)
+        picture = keep_picture(image, model, decoding.spec, decoding.is_cut_later)
     except SensorError as error:
         raise DataError(f"sample '{sample.token}': {error}") from None
     return picture, sample.reference_from_ego(reading) @ model.ego_from_cam

@@ -22,15 +22,16 @@ def returns_in_boxes(returns: RadarReturns, boxes: Detections) -> NDArray[np.boo
     A return of an earlier scan is moved by the box's velocity since then, where it is known.
     Heights do not count: most radars measure none.
     """
-    points, age_s = returns.points, returns.points[:, 6]
     velocity = np.nan_to_num(boxes.velocity_mps)
-    offset = points[None, :, :2] + velocity[:, None] * age_s[None, :, None]
-    offset -= boxes.center_m[:, None, :2]
+    age_s = returns.points[:, 6]
+    x, y = (
+        (returns.points[:, axis] - boxes.center_m[:, axis, None]) + velocity[:, axis, None] * age_s
+        for axis in (0, 1)
+    )
     cos, sin = np.cos(boxes.yaw_rad)[:, None], np.sin(boxes.yaw_rad)[:, None]
-    along = np.abs(cos * offset[..., 0] + sin * offset[..., 1])
-    across = np.abs(cos * offset[..., 1] - sin * offset[..., 0])
-    half = boxes.size_m[:, :2] / 2 + MARGIN_M
-    return np.asarray((along <= half[:, :1]) & (across <= half[:, 1:]))
+    half = boxes.size_m[:, :2] / 2 + np.float32(MARGIN_M)
+    is_along = np.abs(cos * x + sin * y) <= half[:, :1]
+    return np.asarray(is_along & (np.abs(cos * y - sin * x) <= half[:, 1:]))
 
 
 def doppler_targets(returns: RadarReturns, inside: NDArray[np.bool_]) -> NDArray[np.float32]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from imkd_core.config import InputSpec
 from imkd_core.geometry import Float64
-from imkd_core.imaging import fit_window, whole_window, window_pixels
+from imkd_core.imaging import ImageWindow, fit_window, window_pixels
 from imkd_core.recipe import AugmentConfig
 from imkd_core.types import CameraImage, CameraModel
 
@@ -26,6 +26,10 @@ MASKED_SHARE = 0.5
 
 #: Standard deviations, in network pixels, between which a blur is drawn.
 BLUR_PX = (0.4, 1.5)
+
+#: Whole images are kept as they were decoded up to this multiple of the network's resolution;
+#: reading them bilinearly leaves no detail out that matters.
+LARGEST_KEPT = 1.5
 
 #: Weights of red, green and blue in grey (ITU-R BT.601).
 LUMA = np.array([0.299, 0.587, 0.114])
@@ -109,7 +113,7 @@ class Picture:
 
 
 def keep_picture(
-    image: CameraImage, camera: CameraModel, spec: InputSpec, enlargement: float | None
+    image: CameraImage, camera: CameraModel, spec: InputSpec, is_cut_later: bool
 ) -> Picture:
     """Return what training keeps of an image.
 
@@ -117,21 +121,31 @@ def keep_picture(
         image: what the camera saw.
         camera: its calibration.
         spec: what the network expects.
-        enlargement: None keeps the network image alone; a number the whole image, at that
-            resolution relative to the network image's.
+        is_cut_later: False keeps the network image alone; True the whole image, at no less than
+            the network image's resolution, for changes that zoom or turn.
 
     Raises:
         SensorError: the image does not fit its calibration.
     """
     network = fit_window(camera, spec)
-    if enlargement is None:
+    if not is_cut_later:
         size_px = (spec.image_width_px, spec.image_height_px)
         pixels = np.ascontiguousarray(window_pixels(image, network, size_px))
         return Picture(pixels=pixels, network_from_picture=np.eye(3))
-    whole = whole_window(camera, spec, enlargement)
-    pixels = window_pixels(image, whole, (whole.resized_width_px, whole.resized_height_px))
+    height_px, width_px = image.pixels.shape[:2]
+    is_small = width_px <= LARGEST_KEPT * network.resized_width_px
+    size_px = (
+        (width_px, height_px) if is_small else (network.resized_width_px, network.resized_height_px)
+    )
+    whole = ImageWindow(
+        camera=camera,
+        resized_width_px=size_px[0],
+        resized_height_px=size_px[1],
+        left_px=0,
+        top_px=0,
+    )
     return Picture(
-        pixels=pixels,
+        pixels=window_pixels(image, whole, size_px),
         network_from_picture=network.input_from_image @ np.linalg.inv(whole.input_from_image),
     )
 

@@ -54,24 +54,24 @@ def centroid(pixels):
 def test_no_change_is_the_vehicles_network_image():
     camera = camera_of(size_px=(400, 240))
     image = CameraImage(sensor="a", stamp_ns=STAMP_NS, pixels=noise_pixels(0, 240, 400))
-    picture = keep_picture(image, camera, SPEC, None)
+    picture = keep_picture(image, camera, SPEC, False)
     changed = changed_image(picture, ImageChange(), SPEC)
     np.testing.assert_array_equal(changed.transpose(2, 0, 1), to_network_image(image, camera, SPEC))
 
 
-@pytest.mark.parametrize("enlargement", [None, 1.0, 1.3])
-@pytest.mark.parametrize("size_px", [(160, 64), (400, 240), (800, 320)])
-def test_kept_pictures_say_where_their_pixels_lie_in_the_network_image(enlargement, size_px):
+@pytest.mark.parametrize("is_cut_later", [False, True])
+@pytest.mark.parametrize("size_px", [(160, 64), (200, 120), (400, 240), (800, 320)])
+def test_kept_pictures_say_where_their_pixels_lie_in_the_network_image(is_cut_later, size_px):
     camera = camera_of(size_px=size_px)
     to_network = fit_window(camera, SPEC).input_from_image
     at = np.linalg.inv(to_network) @ (60.0, 40.0, 1)  # a point of the network image, in the camera
     scale = to_network[0, 0]
     pixels = blob(at[0], at[1], size_px[1], size_px[0], sigma=4 / scale)
     image = CameraImage(sensor="a", stamp_ns=STAMP_NS, pixels=pixels)
-    picture = keep_picture(image, camera, SPEC, enlargement)
+    picture = keep_picture(image, camera, SPEC, is_cut_later)
     found = picture.network_from_picture @ (*centroid(picture.pixels), 1)
     np.testing.assert_allclose(found[:2], (60, 40), atol=0.15)
-    assert picture.pixels.shape[1] <= max(size_px[0], WIDTH)
+    assert picture.pixels.shape[1] <= 1.5 * WIDTH
 
 
 @given(geometries, st.floats(60, 100), st.floats(25, 40))
