@@ -28,6 +28,7 @@ FORMAT = 1
 SUFFIX = ".npz"
 
 _CAMERA_PREFIX = "depth_points/"
+_UNREADABLE = (OSError, ValueError, KeyError, EOFError, SensorError, zipfile.BadZipFile)
 _BOX_PREFIX = "boxes/"
 _BOX_FIELDS = ("center_m", "size_m", "yaw_rad", "velocity_mps", "scores", "labels")
 
@@ -140,11 +141,28 @@ def read_teacher_maps(path: Path) -> TeacherMaps:
                 "the cache's folder, and it is written anew"
             )
         return _from_arrays(arrays)
-    except (OSError, ValueError, KeyError, EOFError, SensorError, zipfile.BadZipFile) as error:
-        raise DataError(
-            f"cannot read the teacher maps {path}: {error}; delete the file, and the next run "
-            "writes it anew"
-        ) from None
+    except _UNREADABLE as error:
+        raise _unreadable(path, error) from None
+
+
+def read_quality(path: Path) -> tuple[float, bool]:
+    """Read a sample's quality and whether it had LiDAR, without its maps.
+
+    Raises:
+        DataError: the file is missing or damaged.
+    """
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as opened:
+            return float(opened["quality"]), bool(opened["has_lidar"])
+    except _UNREADABLE as error:
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: Path, error: Exception) -> DataError:
+    return DataError(
+        f"cannot read the teacher maps {path}: {error}; delete the file, and the next run writes "
+        "it anew"
+    )
 
 
 def _from_arrays(arrays: Mapping[str, NDArray[np.generic]]) -> TeacherMaps:

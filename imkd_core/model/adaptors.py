@@ -7,13 +7,23 @@ They belong to the distillation, not to the student: an exported student knows n
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from imkd_core.mapping import require
 from imkd_core.model.layers import init_weights
 from imkd_core.recipe import Config
 
 
 def taught_channels(config: Config) -> int:
-    """Return the channels of the taught maps: principal components, or all of F_L."""
-    return min(config.distill.channels or config.teacher.channels, config.teacher.channels)
+    """Return the channels of the taught maps: principal components, or all of F_L.
+
+    Raises:
+        ConfigError: more components are asked for than the teacher has channels.
+    """
+    asked, given = config.distill.channels, config.teacher.channels
+    require(
+        asked <= given,
+        f"distill.channels is {asked}, teacher.channels only {given}; lower it (0 keeps all)",
+    )
+    return asked or given
 
 
 class Adaptor(nn.Module):

@@ -190,7 +190,7 @@ class Distillation(nn.Module):
         f_label = taught.targets["f_label"]
         is_taught = (f_label != 0).flatten(1).any(1)  # a sample without maps has zeros
         distance = self._distance("label_to_fused", output.fused_bev, f_label)
-        return weighted_mean(distance, weight, total_weight(mask, 1.0), is_taught)
+        return weighted_mean(distance, weight, total_weight(mask, 1.0), is_taught.float())
 
     def _response_class(self, output: StudentOutput, taught: Taught) -> Tensor:
         """Return the class part of L_resp (5.6)."""

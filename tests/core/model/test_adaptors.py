@@ -1,17 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-import dataclasses
-
 import onnx
 import pytest
 import torch
 
+from imkd_core.errors import ConfigError
 from imkd_core.export.graph import deploy
 from imkd_core.export.onnx_export import write_graph
 from imkd_core.model.adaptors import Adaptor, taught_channels
 from imkd_core.model.example import example_inputs
 from imkd_core.model.student import Student
 from tests.core.model.small import INPUTS
-from tests.core.training.taught_batch import ALL_TERMS, TEACHER, config_with, small_task
+from tests.core.training.taught_batch import ALL_TERMS, config_with, small_task
 
 
 def test_an_adaptor_gives_the_taught_channels_on_the_same_grid():
@@ -31,10 +30,14 @@ def test_the_border_of_the_grid_is_no_edge():
     torch.testing.assert_close(out, out[:, :, :1, :1].expand_as(out))
 
 
-@pytest.mark.parametrize(("asked", "given"), [(3, 3), (0, 8), (64, 8)])
-def test_more_components_than_channels_are_all_channels(asked, given):
-    config = dataclasses.replace(config_with(channels=asked), teacher=TEACHER)
-    assert taught_channels(config) == given
+@pytest.mark.parametrize(("asked", "given"), [(3, 3), (0, 8), (8, 8)])
+def test_no_number_of_components_means_all_channels(asked, given):
+    assert taught_channels(config_with(channels=asked)) == given
+
+
+def test_more_components_than_channels_are_refused():
+    with pytest.raises(ConfigError, match=r"is 9, .* only 8"):
+        taught_channels(config_with(channels=9))
 
 
 def test_the_delivered_student_has_no_parameter_of_the_distillation():
