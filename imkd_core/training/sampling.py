@@ -11,8 +11,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 
+import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
@@ -146,6 +146,7 @@ def draw_batches(
     if workers == 0:
         yield from _by_thread(batches, steps)
         return
+    cv2.setNumThreads(1)  # before the fork: a worker would wait for threads that it has not
     loader = DataLoader(
         _Guarded(batches),
         batch_size=None,
@@ -187,11 +188,8 @@ def _by_thread(batches: StepBatches, steps: range) -> Iterator[DrawnBatch]:
 
 
 def _one_thread(worker: int) -> None:
-    """Keep a worker to one thread: several workers share the cores already."""
-    import cv2
+    """Keep numpy in a worker to one thread; torch itself sees to torch."""
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     del worker
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
     threadpool_limits(1)

@@ -5,7 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from imkd_core.errors import ConfigError, DataError
 from imkd_core.recipe import Config, TrainConfig
@@ -18,6 +20,7 @@ from imkd_core.training.checkpoint import (
 )
 from imkd_core.training.distributed import World, gather_over_processes, join_world
 from imkd_core.training.engine import StepReport, fit
+from imkd_core.training.logs import TrainingLog
 from imkd_core.training.sampling import Share, StepBatches, draw_batches
 from imkd_core.training.state import TrainingState
 from imkd_core.training.task import Batch, SampleSource, TrainingTask
@@ -101,8 +104,11 @@ def train(
             run.workers,
             pin_memory=world.device.type == "cuda",
         )
-        watch = _Watch(config, run, settings, state, world, on_step)
-        fit(state, batches, settings, world, watch.after_step)
+        watch = _Watch(config, run, state, world, on_step)
+        try:
+            fit(state, batches, settings, world, watch.after_step)
+        finally:
+            watch.close()
         world.wait()
     return existing
 
@@ -133,30 +139,44 @@ def _agree(step: int) -> None:
 
 
 class _Watch:
-    """What happens beside the fit: checkpoints, progress, the count of bad samples."""
+    """What happens beside the fit: checkpoints, logs, pictures, the count of bad samples."""
 
     def __init__(
         self,
         config: Config,
         run: Run,
-        train: TrainConfig,
         state: TrainingState,
         world: World,
         on_step: Callable[[StepReport], None] | None,
     ) -> None:
-        self._config, self._run, self._train = config, run, train
-        self._state, self._world, self._on_step = state, world, on_step
+        self._config, self._run, self._train = config, run, stage_train(config, run.stage)
+        self._state, self._on_step = state, on_step
+        self._log = TrainingLog(run.directory, state.step) if world.is_first else None
         self._skipped: dict[int, str] = {}
 
     def after_step(self, report: StepReport, batch: Batch) -> None:
-        """Write what is due after a step."""
-        del batch
+        """Write what is due after a step; the first process alone writes."""
         self._count(report.skipped)
-        is_due = report.step % self._train.checkpoint_every_steps == 0
-        if self._world.is_first and (is_due or report.step == self._train.steps):
+        if self._log is None:
+            return
+        self._log.write(report)
+        if _is_due(report.step, self._run.picture_every_steps, self._train.steps):
+            self._log.show(self._pictures(batch), report.step)
+        if _is_due(report.step, self._train.checkpoint_every_steps, self._train.steps):
             save_checkpoint(self._run.directory, self._config, self._run.stage, self._state)
-        if self._world.is_first and self._on_step is not None:
+        if self._on_step is not None:
             self._on_step(report)
+
+    def close(self) -> None:
+        """Close the logs."""
+        if self._log is not None:
+            self._log.close()
+
+    @torch.no_grad()
+    def _pictures(self, batch: Batch) -> dict[str, NDArray[np.uint8]]:
+        """Return the task's pictures; the next step sets the training mode again."""
+        self._state.task.eval()
+        return self._state.task.pictures(batch)
 
     def _count(self, skipped: dict[int, str]) -> None:
         self._skipped |= skipped
@@ -166,3 +186,8 @@ class _Watch:
                 f"{len(self._skipped)} samples cannot be read, more than --skip-bad "
                 f"{self._run.skip_bad} allows; the first: {first}"
             )
+
+
+def _is_due(step: int, period: int, last: int) -> bool:
+    """Return whether something that happens every `period` steps, and at the end, happens now."""
+    return period > 0 and (step % period == 0 or step == last)
