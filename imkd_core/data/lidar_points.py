@@ -92,23 +92,23 @@ def without_clutter(points: Float32) -> Float32:
         here = np.flatnonzero(suspect & (range_m >= low_m) & (range_m < high_m))
         if here.size:
             around = np.flatnonzero((range_m >= low_m - side_m) & (range_m < high_m + side_m))
-            count = _neighbours(points[around, :3], points[here, :3], side_m)
-            keep[here] = count >= CLUTTER_NEIGHBOURS
+            keep[here] = ~_is_lonely(points[around, :3], points[here, :3], side_m)
     return points[keep]
 
 
-def _neighbours(points: Float32, queries: Float32, side_m: float) -> NDArray[np.int64]:
-    """Return how many points, itself not counted, share the 3 x 3 x 3 cells around each query."""
+def _is_lonely(points: Float32, queries: Float32, side_m: float) -> NDArray[np.bool_]:
+    """Return which queries share the 3 x 3 x 3 cells around them with too few other points."""
     steps = np.array([1, 1 << 20, 1 << 40], np.int64)
-    cell_m = side_m / 3
-    keys, count = np.unique(_cells(points, cell_m) @ steps, return_counts=True)
-    query = _cells(queries, cell_m) @ steps
-    total = np.full(len(queries), -1, np.int64)
-    offsets = np.stack(np.meshgrid(*[(-1, 0, 1)] * 3), axis=-1).reshape(-1, 3) @ steps
+    keys = np.sort(_cells(points, side_m / 3) @ steps)
+    query = _cells(queries, side_m / 3) @ steps
+    offsets = np.stack(np.meshgrid(*[(0, -1, 1)] * 3), axis=-1).reshape(-1, 3) @ steps
+    total = np.full(len(queries), -1, np.int64)  # itself does not count
+    lonely = np.arange(len(queries))
     for offset in offsets.tolist():
-        place = np.minimum(np.searchsorted(keys, query + offset), len(keys) - 1)
-        total += np.where(keys[place] == query + offset, count[place], 0)
-    return total
+        wanted = query[lonely] + offset
+        total[lonely] += np.searchsorted(keys, wanted, "right") - np.searchsorted(keys, wanted)
+        lonely = lonely[total[lonely] < CLUTTER_NEIGHBOURS]
+    return total < CLUTTER_NEIGHBOURS
 
 
 def _cells(points: Float32, cell_m: float) -> NDArray[np.int64]:
