@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from imkd_core.bev_grid import BevGrid
 from imkd_core.config import DepthBins
+from imkd_core.imaging import fit_window
 from imkd_core.types import CameraModel
 from imkd_core.view_lut import REFERENCE_HEIGHT_M, ViewGeometry, build_view_geometry
 from tests.core.rigs import camera_of, ring, spec_of
@@ -242,3 +243,114 @@ def test_coarse_cells_and_fine_bins_work_too():
     )
     geometry = build([camera_of()], spec)
     assert geometry.lut_weight.any(axis=1).mean() > 0.2
+
+
+class TestChangedViews:
+    """Images zoomed, turned or mirrored, and scenes turned, scaled or mirrored."""
+
+    @given(seeds, st.booleans(), st.booleans())
+    @settings(max_examples=15)
+    def test_a_moved_cell_reads_what_the_cell_read_before(self, seed, flip_x, flip_y):
+        grid = BevGrid(x_min_m=-16.0, x_max_m=16.0, y_min_m=-12.8, y_max_m=12.8, cell_m=0.8)
+        spec = spec_of(bev=grid)
+        camera = ring(1, 3.0, np.random.default_rng(seed))[0]
+        before = build([camera], spec)
+        changed_from_ego = np.diag([-1.0 if flip_x else 1, -1.0 if flip_y else 1, 1, 1])
+        after = build_view_geometry(
+            [(camera, camera.ego_from_cam)], spec, changed_from_ego=changed_from_ego
+        )
+        rng = np.random.default_rng(seed)
+        rows = rng.uniform(0, 1, (1, spec.feature_shape[1], spec.depth.count))
+        expected = gather(before, rows, spec)
+        expected = expected[:: -1 if flip_y else 1, :: -1 if flip_x else 1]
+        np.testing.assert_allclose(gather(after, rows, spec), expected, atol=1e-4)
+        np.testing.assert_array_equal(after.frustum_mask, before.frustum_mask)
+
+    @given(seeds, st.floats(-3, 3), st.floats(0.85, 1.2), st.booleans())
+    @settings(max_examples=15)
+    def test_positions_read_through_the_table_are_the_changed_ones(self, seed, yaw, scale, flip):
+        rng = np.random.default_rng(seed)
+        spec = spec_of(lut_taps=32)
+        camera = ring(1, 0.0, rng)[0]
+        cos, sin = scale * np.cos(yaw), scale * np.sin(yaw)
+        changed_from_ego = np.diag([1.0, -1.0 if flip else 1, 1, 1]) @ np.array(
+            [[cos, -sin, 0, 0], [sin, cos, 0, 0], [0, 0, scale, 0], [0, 0, 0, 1]]
+        )
+        geometry = build_view_geometry(
+            [(camera, camera.ego_from_cam)], spec, changed_from_ego=changed_from_ego
+        )
+        points = frustum(camera, spec)[:, 0]  # a level camera: all rows of a column lie alike
+        moved = points @ changed_from_ego[:3, :3].T
+        centers = spec.bev.centers()
+        back = np.concatenate([centers, np.zeros((*centers.shape[:2], 1))], axis=-1)
+        back = back @ np.linalg.inv(changed_from_ego)[:3, :3].T
+        margin = np.stack(np.meshgrid(*[[-2.0, 0.0, 2.0]] * 2), axis=-1).reshape(-1, 2)
+        is_inner = in_view(camera, back[:, :, None, :2] + margin, spec).all(axis=-1)
+        range_m = np.linalg.norm(back[..., :2] - camera.ego_from_cam[:2, 3], axis=-1)
+        is_inner &= range_m > 6
+        if is_inner.any():
+            read = [gather(geometry, moved[..., axis].T, spec) for axis in (0, 1)]
+            error = (np.stack(read, axis=-1) - centers)[is_inner]
+            assert np.abs(error).max() < 0.3
+            assert np.abs(np.median(error, axis=0)).max() < 0.04
+
+    @given(seeds, st.floats(0.8, 1.3), st.floats(-20, 20), st.booleans())
+    @settings(max_examples=15)
+    def test_a_changed_image_is_read_as_a_camera_with_that_projection(
+        self, seed, zoom, offset, flip
+    ):
+        camera = ring(1, 3.0, np.random.default_rng(seed))[0]
+        changed_from_network = np.array(
+            [[-zoom if flip else zoom, 0, offset + 80], [0, zoom, 1], [0, 0, 1.0]]
+        )
+        k = changed_from_network @ camera.pixel_from_cam
+        geometry = build_view_geometry([(camera, camera.ego_from_cam)], SPEC, [k])
+        read = gather(geometry, np.ones((1, SPEC.feature_shape[1], SPEC.depth.count)))
+        points = np.concatenate(
+            [SPEC.bev.centers(), np.full((*SPEC.bev.shape, 1), REFERENCE_HEIGHT_M)], axis=-1
+        )
+        points_cam = (points - camera.ego_from_cam[:3, 3]) @ camera.ego_from_cam[:3, :3]
+        depth = points_cam[..., 2]
+        u = (points_cam @ k.T)[..., 0] / np.where(depth > 0, depth, np.nan)
+        inner = (depth > SPEC.depth.min_m + 1) & (depth < SPEC.depth.max_m - 1)
+        inner &= (u > 4) & (u < SPEC.image_width_px - 5)
+        outer = (u < -30) | (u > SPEC.image_width_px + 30)  # where a cell is under 30 px wide
+        outer = (outer & (depth > 6)) | (depth < SPEC.depth.min_m - 1)
+        assert (read[inner] > 0).all()
+        assert (read[outer] == 0).all()
+
+    def test_a_mirrored_image_gives_the_mirrored_columns(self):
+        camera = camera_of(0.3)
+        mirror = np.array([[-1.0, 0, SPEC.image_width_px - 1], [0, 1, 0], [0, 0, 1]])
+        pose = camera.ego_from_cam
+        before = build([camera])
+        after = build_view_geometry([(camera, pose)], SPEC, [mirror @ camera.pixel_from_cam])
+        rows = np.random.default_rng(0).uniform(0, 1, (1, SPEC.feature_shape[1], SPEC.depth.count))
+        np.testing.assert_allclose(gather(after, rows[:, ::-1]), gather(before, rows), atol=1e-5)
+        np.testing.assert_array_equal(after.frustum_mask, before.frustum_mask[..., ::-1])
+
+    def test_parameters_of_a_doubly_mirrored_world_are_those_of_a_real_camera(self):
+        """A mirrored image of a mirrored scene is what a camera on the other side would see."""
+        camera = camera_of(0.3, position=(1.5, 0.4, 1.5))
+        mirror = np.array([[-1.0, 0, SPEC.image_width_px - 1], [0, 1, 0], [0, 0, 1]])
+        after = build_view_geometry(
+            [(camera, camera.ego_from_cam)],
+            SPEC,
+            [mirror @ camera.pixel_from_cam],
+            np.diag([1.0, -1, 1, 1]),
+        )
+        other = camera_of(-0.3, position=(1.5, -0.4, 1.5))
+        k = other.pixel_from_cam.copy()
+        k[0, 2] = SPEC.image_width_px - 1 - k[0, 2]
+        expected = build_view_geometry([(other, other.ego_from_cam)], SPEC, [k])
+        np.testing.assert_allclose(after.camera_params, expected.camera_params, atol=1e-5)
+        np.testing.assert_allclose(after.lut_weight, expected.lut_weight, atol=1e-4)
+
+    def test_no_change_is_the_vehicles_geometry_bit_by_bit(self):
+        cameras = ring(3, 3.0, np.random.default_rng(0))
+        poses = [(camera, camera.ego_from_cam) for camera in cameras]
+        before = build_view_geometry(poses, SPEC)
+        windows = [fit_window(camera, SPEC).pixel_from_cam for camera in cameras]
+        after = build_view_geometry(poses, SPEC, windows)
+        for name in ("lut_index", "lut_weight", "frustum_mask", "camera_params", "tap_camera"):
+            np.testing.assert_array_equal(getattr(after, name), getattr(before, name))
