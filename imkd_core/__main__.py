@@ -10,6 +10,7 @@ from imkd_core.errors import ImkdError
 
 #: verb -> (module in imkd_core.cli, what it does in one line)
 VERBS = {
+    "simulate": ("simulate", "make drives through made-up towns, in the nuScenes layout"),
     "train": ("train", "fit a student to recorded data"),
     "experiment": ("experiment", "compare students that differ in a few settings"),
     "export": ("export", "turn a checkpoint into a model bundle (ONNX and bundle.json)"),
