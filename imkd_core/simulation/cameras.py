@@ -17,11 +17,13 @@ from imkd_core.simulation.ground_view import (
     see_ground,
     warp_rows,
 )
-from imkd_core.simulation.light import LitScene, daylight, is_dark, light_scene
-from imkd_core.simulation.painting import View, paint
+from imkd_core.simulation.light import LitScene, daylight, light_scene
+from imkd_core.simulation.painting import faces_in_view, paint
 from imkd_core.simulation.reflections import add_reflections
 from imkd_core.simulation.scene import Condition, Snapshot
-from imkd_core.simulation.sky import airlight, see_sky, sky_color
+from imkd_core.simulation.shading import face_colors
+from imkd_core.simulation.sky import airlight, see_sky
+from imkd_core.simulation.view import View
 
 #: Pictures narrower than this are painted at twice their size: their edges would show steps.
 _FINE_BELOW_PX = 1000
@@ -49,12 +51,11 @@ def render(
         global_from_cam=np.asarray(global_from_cam, dtype=np.float64),
     )
     scene = light_scene(snapshot)
-    colors = face_colors(view, condition, scene)
     image = see_sky(view, condition)
     _add_ground(image, view, snapshot, scene)
     if condition.wet > 0.05:
-        add_reflections(image, view, condition, scene, colors)
-    inverse_depth = _add_bodies(image, view, scene, colors)
+        add_reflections(image, view, condition, scene)
+    inverse_depth = _add_bodies(image, view, condition, scene)
     length = effects.ray_length(view.width_px, view.height_px, view.pixel_from_cam)
     effects.add_fog(image, inverse_depth, length, condition, airlight(condition))
     _add_weather(image, view, snapshot, inverse_depth, rng)
@@ -112,17 +113,19 @@ def _add_ground(image: Float32, view: View, snapshot: Snapshot, scene: LitScene)
     warp_rows(scene.ground, matrix, light, first, outside=scene.open_ground_rgb)
     cv2.multiply(ground, light, dst=image[first:] if full <= first + 1 else ground)
     if full > first + 1:
-        plane = view.inverse_depth(np.array([[0.0, 0.0, 1.0]]), np.zeros(1))[0]
+        plane = view.ground_plane()
         u, v = np.arange(view.width_px), np.arange(first, view.height_px)
         below = (plane[0] * u[None] + (plane[1] * v + plane[2])[:, None]) > 0
         cv2.copyTo(ground, below.astype(np.uint8), image[first:])
 
 
-def _add_bodies(image: Float32, view: View, scene: LitScene, colors: Float32) -> Float32:
+def _add_bodies(image: Float32, view: View, condition: Condition, scene: LitScene) -> Float32:
     """Paint the bodies, in place; return (H, W) inverse depth of everything, 1/m."""
     scale = 2 if view.width_px < _FINE_BELOW_PX else 1
-    painted = paint(view.scaled(scale) if scale > 1 else view, scene.faces)
-    seen = colors.take(painted.number, axis=0)
+    fine = view.scaled(scale) if scale > 1 else view
+    faces = faces_in_view(fine, scene.faces)
+    painted = paint(fine, scene.faces, faces)
+    seen = face_colors(view, condition, scene, faces).take(painted.number, axis=0)
     if scale == 1:
         cv2.copyTo(seen[..., :3], (painted.number > 0).view(np.uint8), image)
         return painted.inverse_depth
@@ -132,29 +135,3 @@ def _add_bodies(image: Float32, view: View, scene: LitScene, colors: Float32) ->
     return np.asarray(
         cv2.resize(painted.inverse_depth, image.shape[1::-1], interpolation=cv2.INTER_AREA)
     )
-
-
-def face_colors(view: View, condition: Condition, scene: LitScene) -> Float32:
-    """Return (1 + F, 4) float32 light that each face sends to the camera, and 1; row 0 is 0."""
-    faces, sun = scene.faces, daylight(condition)
-    colors = np.zeros((1 + len(faces), 4), dtype=np.float32)
-    if not len(faces):
-        return colors
-    albedo, gloss, retro, glow = (
-        faces.look[:, :3],
-        faces.look[:, 3:4],
-        faces.look[:, 4:5],
-        faces.look[:, 5:],
-    )
-    ray = faces.center_m - view.position_m
-    ray /= np.maximum(np.linalg.norm(ray, axis=1, keepdims=True), 1e-6)
-    facing = -np.einsum("fc,fc->f", ray, faces.normal)[:, None]
-    mirrored = ray + 2 * facing * faces.normal
-    fresnel = gloss * (0.08 + 0.92 * (1 - np.clip(facing, 0, 1)) ** 4)
-    mirror = sky_color(mirrored, condition) * np.where(mirrored[:, 2:] > 0, 1.0, 0.35)
-    spot = np.clip(mirrored @ sun.to_sun, 0, 1)[:, None] ** 40 * sun.sun_rgb
-    light = albedo * scene.light * (1 - fresnel) + fresnel * mirror + gloss * 0.5 * spot
-    light += retro * scene.own_beam[:, None] * 6
-    colors[1:, :3] = light + glow * (1.0 if is_dark(condition) else 1.2)
-    colors[1:, 3] = 1
-    return colors

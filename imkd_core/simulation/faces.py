@@ -25,6 +25,7 @@ class FaceTable:
         plane_of: (F,) index of the face whose plane it lies in: its own, but for decals.
         normal: (F, 3) unit vectors to the outside.
         center_m: (F, 3).
+        radius_m: (F,) of the circle around the centre that holds the face.
         owner: (F,) index of the body.
         look: (F, 8) float32: albedo RGB, gloss, retro, glow RGB.
     """
@@ -34,6 +35,7 @@ class FaceTable:
     plane_of: Index
     normal: Float64
     center_m: Float64
+    radius_m: Float64
     owner: Index
     look: Float32
 
@@ -79,6 +81,7 @@ def _pack(faces: list[Face], plane_of: list[int]) -> FaceTable:
         plane_of=np.array(plane_of, dtype=np.int64),
         normal=np.array([faces[base].normal for base in plane_of]),
         center_m=np.array([face.center_m for face in faces]),
+        radius_m=np.array([np.ptp(f.corners_m, axis=0).max() for f in faces]) * 0.7,
         owner=np.zeros(len(faces), dtype=np.int64),
         look=np.array(look, dtype=np.float32),
     )
@@ -103,6 +106,7 @@ def place_faces(placed: tuple[Placed, ...]) -> FaceTable:
         plane_of=np.concatenate([t.plane_of for t in tables]) + face_start,
         normal=np.concatenate(normals),
         center_m=np.concatenate(centers),
+        radius_m=np.concatenate([t.radius_m for t in tables]),
         owner=np.repeat(np.arange(len(tables)), sizes),
         look=np.concatenate([t.look for t in tables]),
     )
@@ -116,6 +120,7 @@ def join(first: FaceTable, second: FaceTable) -> FaceTable:
         plane_of=np.concatenate([first.plane_of, second.plane_of + len(first)]),
         normal=np.concatenate([first.normal, second.normal]),
         center_m=np.concatenate([first.center_m, second.center_m]),
+        radius_m=np.concatenate([first.radius_m, second.radius_m]),
         owner=np.concatenate([first.owner, second.owner]),
         look=np.concatenate([first.look, second.look]),
     )
@@ -130,6 +135,7 @@ def empty_table() -> FaceTable:
         plane_of=nothing,
         normal=np.zeros((0, 3)),
         center_m=np.zeros((0, 3)),
+        radius_m=np.zeros(0),
         owner=nothing,
         look=np.zeros((0, 8), dtype=np.float32),
     )

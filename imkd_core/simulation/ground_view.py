@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from imkd_core.geometry import Float64
 from imkd_core.simulation.faces import Float32
-from imkd_core.simulation.painting import View
 from imkd_core.simulation.scene import Ground
+from imkd_core.simulation.view import View
 
 _LEVELS = 7
 _PYRAMIDS: WeakKeyDictionary[Ground, list[NDArray[np.uint8]]] = WeakKeyDictionary()
@@ -47,7 +47,7 @@ def raster_from_pixel(view: View, origin_m: tuple[float, float], pixel_m: float)
 
 def horizon_rows(view: View) -> tuple[int, int]:
     """Return (first row with ground, first row that is all ground), clipped to the picture."""
-    a, b, c = view.inverse_depth(np.array([[0.0, 0.0, 1.0]]), np.zeros(1))[0]
+    a, b, c = view.ground_plane()
     if b <= 1e-12:
         return 0, view.height_px
     rows = [-(a * u + c) / b for u in (0.0, view.width_px - 1.0)]
@@ -92,7 +92,7 @@ def warp_rows(
 def _bands(view: View, pixel_m: float, first_row: int, levels: int) -> list[tuple[int, int, int]]:
     """Return (first row, end row, pyramid level) from the horizon down."""
     rows = np.arange(first_row, view.height_px)
-    plane = view.inverse_depth(np.array([[0.0, 0.0, 1.0]]), np.zeros(1))[0]
+    plane = view.ground_plane()
     inverse = np.maximum(plane[0] * view.width_px / 2 + plane[1] * rows + plane[2], 1e-5)
     focal_px = view.pixel_from_cam[1, 1]
     across_m = 1 / (inverse * focal_px)

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from imkd_core.geometry import Float64, invert_transform
 from imkd_core.simulation.faces import FaceTable, Float32, join, place_faces
-from imkd_core.simulation.scene import Condition, Snapshot
+from imkd_core.simulation.scene import Condition, Shape, Snapshot
 from imkd_core.simulation.skyline import skyline
 
 #: Half side and pixel of the raster of light around the own vehicle.
-_REACH_M = 72.0
-_PIXEL_M = 0.12
+_REACH_M = 60.0
+_PIXEL_M = 0.15
 
 _SUN_RGB = np.array([1.0, 0.94, 0.84])
 _LOW_SUN_RGB = np.array([1.35, 0.85, 0.45])
@@ -26,6 +26,9 @@ _SKY_RGB = np.array([0.40, 0.45, 0.53])
 _GRAY_RGB = np.array([0.46, 0.47, 0.49])
 _NIGHT_RGB = np.array([0.9, 1.0, 1.35])
 _HEAD_LAMP_RGB = np.array([1.0, 0.93, 0.8])
+
+#: Bodies nearer than this cast the shadow of each part, others that of their hull.
+_FINE_SHADOWS_M = 22.0
 
 #: Bodies shorter than this can lie wholly in the shade of others.
 _SHADED_BELOW_M = 14.0
@@ -212,14 +215,24 @@ def _draw_shadows(
     slope = sun.to_sun[:2] / max(float(sun.to_sun[2]), 0.05)
     casts = sun.sun_rgb.max() > 0.02 and sun.to_sun[2] > 0
     for item in snapshot.placed:
-        pose = item.global_from_body
-        for solid in item.body.shape.solids:
-            corners = solid.corners_m @ pose[:3, :3].T + pose[:3, 3]
+        pose, shape = item.global_from_body, item.body.shape
+        away_m = np.abs(pose[:2, 3] - origin_m - _REACH_M).max() - max(shape.size_m[:2]) / 2
+        if away_m > _REACH_M + (60.0 if casts else 0.0):
+            continue
+        for points in shadow_parts(shape, away_m < _FINE_SHADOWS_M):
+            corners = points @ pose[:3, :3].T + pose[:3, 3]
             heights = np.maximum(corners[:, 2:], 0)
             if heights.min() < 0.6:
                 _fill_hull(under, corners[:, :2], origin_m)
             if casts:
                 _fill_hull(lit, corners[:, :2] - heights * slope, origin_m)
+
+
+def shadow_parts(shape: Shape, fine: bool) -> list[Float64]:
+    """Return the (V, 3) corners of the convex parts whose shadows make that of a shape."""
+    if not fine:
+        return [np.concatenate([solid.corners_m for solid in shape.solids])]
+    return [solid.corners_m for solid in shape.solids]
 
 
 def _fill_hull(raster: NDArray[np.uint8], points_m: Float64, origin_m: tuple[float, float]) -> None:

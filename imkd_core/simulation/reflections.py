@@ -7,9 +7,11 @@ import numpy as np
 from imkd_core.simulation.faces import Float32
 from imkd_core.simulation.ground_view import horizon_rows, raster_from_pixel, warp_rows
 from imkd_core.simulation.light import LitScene
-from imkd_core.simulation.painting import View, paint
+from imkd_core.simulation.painting import faces_in_view, paint
 from imkd_core.simulation.scene import Condition
+from imkd_core.simulation.shading import face_colors
 from imkd_core.simulation.sky import cloud_pattern, see_sky
+from imkd_core.simulation.view import View
 
 #: Reflections are blurred: they are painted at this fraction of the picture.
 _COARSE = 4
@@ -19,9 +21,7 @@ _STRONGEST = 0.55
 _PATCH_M = 12.0
 
 
-def add_reflections(
-    image: Float32, view: View, condition: Condition, scene: LitScene, colors: Float32
-) -> None:
+def add_reflections(image: Float32, view: View, condition: Condition, scene: LitScene) -> None:
     """Darken the wet ground and mirror bodies and sky in it, in place.
 
     Args:
@@ -29,22 +29,17 @@ def add_reflections(
         view: the camera.
         condition: how wet it is.
         scene: the faces.
-        colors: (1 + F, 4) of the faces.
     """
     first, _ = horizon_rows(view)
     if view.height_px - first < 2 * _COARSE:
         return
     small = view.scaled(1 / _COARSE)
-    mirrored = View(
-        width_px=small.width_px,
-        height_px=small.height_px,
-        pixel_from_cam=small.pixel_from_cam,
-        global_from_cam=np.diag([1.0, 1.0, -1.0, 1.0]) @ view.global_from_cam,
-    )
+    mirrored = small.mirrored()
     seen = see_sky(mirrored, condition)
-    painted = paint(mirrored, scene.faces, ground_hides=False)
-    body = np.ascontiguousarray(colors[:, :3]).take(painted.number, axis=0)
-    cv2.copyTo(body, (painted.number > 0).view(np.uint8), seen)
+    faces = faces_in_view(mirrored, scene.faces)
+    painted = paint(mirrored, scene.faces, faces, ground_hides=False)
+    colors = np.ascontiguousarray(face_colors(mirrored, condition, scene, faces)[:, :3])
+    cv2.copyTo(colors.take(painted.number, axis=0), (painted.number > 0).view(np.uint8), seen)
     tall = max(small.height_px / 28, 1.0)
     seen = cv2.GaussianBlur(seen, (0, 0), sigmaX=0.6, sigmaY=tall)
     below = cv2.resize(image, seen.shape[1::-1], interpolation=cv2.INTER_AREA)
@@ -65,7 +60,7 @@ def add_reflections(
 def _mirror_share(view: View, wet: float) -> Float32:
     """Return (H, W) which share of light the ground mirrors (Schlick), more where water stands."""
     height_m = max(float(view.position_m[2]), 0.1)
-    plane = view.inverse_depth(np.array([[0.0, 0.0, 1.0]]), np.zeros(1))[0]
+    plane = view.ground_plane()
     u, v = np.arange(view.width_px), np.arange(view.height_px)
     inverse = plane[0] * u[None] + (plane[1] * v + plane[2])[:, None]
     steep = np.clip(np.abs(inverse) * height_m, 0, 1)

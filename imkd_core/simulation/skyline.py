@@ -80,6 +80,7 @@ def _table(fronts: list[Float64], albedo: Float64) -> FaceTable:
         plane_of=np.arange(len(fronts)),
         normal=normal / np.linalg.norm(normal, axis=1, keepdims=True),
         center_m=centers,
+        radius_m=np.array([np.ptp(front, axis=0).max() for front in fronts]),
         owner=np.full(len(fronts), -1, dtype=np.int64),
         look=look,
     )

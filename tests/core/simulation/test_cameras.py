@@ -6,7 +6,8 @@ import pytest
 
 from imkd_core.simulation.cameras import render
 from imkd_core.simulation.faces import place_faces
-from imkd_core.simulation.painting import View, paint
+from imkd_core.simulation.painting import faces_in_view, paint
+from imkd_core.simulation.view import View
 from tests.core.simulation.small_scenes import (
     CAMERA,
     CONDITIONS_OF,
@@ -62,7 +63,8 @@ def test_the_side_that_faces_the_sun_is_brighter():
             pixel_from_cam=CAMERA.pixel_from_cam,
             global_from_cam=GLOBAL_FROM_CAM,
         )
-        on_body = paint(view, place_faces(snapshot.placed)).number > 0
+        table = place_faces(snapshot.placed)
+        on_body = paint(view, table, faces_in_view(view, table)).number > 0
         seen = picture(snapshot).astype(float)
         shares.append(seen[on_body].mean())
     assert shares[0] > 1.2 * shares[1]
