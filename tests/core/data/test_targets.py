@@ -144,3 +144,20 @@ def test_depth_bins_take_the_nearest_return_of_a_cell_and_know_their_range():
     expected = np.full((1, 2, 4), -1)
     expected[0, 1, 2], expected[0, 1, 0] = 3, 2
     np.testing.assert_array_equal(bins, expected)
+
+
+def test_radial_speeds_stand_at_the_objects_they_belong_to():
+    truth = boxes([(40, 0, 0), (1, 1, 0), (5, 2, 0)], [0, 0, 1])  # the first is off the grid
+    doppler = np.arange(12, dtype=np.float32).reshape(3, 4)
+    targets = make_targets(truth, GRID, HEAD, doppler)
+    np.testing.assert_array_equal(targets.doppler[:2], doppler[1:])
+    assert not targets.doppler[2:].any()
+    assert not make_targets(truth, GRID, HEAD).doppler.any()
+
+
+def test_boxes_can_be_coded_at_the_cells_of_others():
+    truth = boxes([(1.1, 1.1, 0)], [0])
+    (cell,), _ = GRID.cell_index([(3.3, 0.4)])
+    code = encode_boxes(truth, GRID, cell[None])
+    center = GRID.centers()[cell[0], cell[1]]
+    np.testing.assert_allclose(code[0, :2] + center, (1.1, 1.1), atol=1e-5)
