@@ -19,6 +19,9 @@ from imkd_core.errors import DataError, SensorError
 from imkd_core.evaluation.results import write_atomic
 from imkd_core.types import Detections
 
+#: What reading a damaged file raises.
+_DAMAGE = (OSError, EOFError, ValueError, KeyError, IndexError, zipfile.BadZipFile, SensorError)
+
 _COLUMNS = ("center_m", "size_m", "yaw_rad", "velocity_mps", "scores", "labels")
 
 
@@ -70,7 +73,7 @@ def read_predictions(path: Path, key: str) -> ScenePredictions | None:
     if not path.is_file():
         return None
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
             about = json.loads(str(stored["about"]))
             if about["key"] != key:
                 return None
@@ -88,5 +91,5 @@ def read_predictions(path: Path, key: str) -> ScenePredictions | None:
             for i, token in enumerate(about["tokens"])
         }
         return ScenePredictions(key=key, detections=detections, skipped=about["skipped"])
-    except (OSError, ValueError, KeyError, IndexError, zipfile.BadZipFile, SensorError) as error:
+    except _DAMAGE as error:
         raise DataError(f"{path} is damaged ({error}); delete it and run again") from None

@@ -170,7 +170,8 @@ def _judge(
     }
     good = [token for tokens in job.tokens.values() for token in tokens if token not in skipped]
     if not good:
-        raise DataError(f"all {len(skipped)} samples were skipped; see why without --skip-bad")
+        why = next(iter(skipped.values()), "")
+        raise DataError(f"all {len(skipped)} samples were skipped; the first because: {why}")
     records = tuple(reader.sample(token) for token in good)
     truth = read_true_boxes(records)
     conditions = [_condition(loss, parts[loss].detections, records, truth) for loss in job.losses]
