@@ -39,7 +39,7 @@ _RAIN_LOSS_DB = 1e-3
 _RAIN_CLUTTER = 0.3
 
 #: Mean clutter of a radar that looks ahead, back, left and right.
-_CLUTTER_AHEAD, _CLUTTER_BACK, _CLUTTER_LEFT, _CLUTTER_RIGHT = 70.0, 70.0, 16.0, 26.0
+_CLUTTER_AHEAD, _CLUTTER_BACK, _CLUTTER_LEFT, _CLUTTER_RIGHT = 60.0, 45.0, 2.0, 14.0
 
 #: Cross-sections in a file start here.
 _LEAST_RCS_DBSM = -5.0

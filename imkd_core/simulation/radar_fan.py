@@ -125,7 +125,7 @@ def rectangles(snapshot: Snapshot, global_from_radar: Float64) -> Rectangles:
     )
 
 
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=1024)
 def _footprint(shape: Shape, by_solid: bool) -> Float64:
     """Return (S, 6) x, y, half length, half width, bottom, top of a shape (or of its solids)."""
     if not by_solid:

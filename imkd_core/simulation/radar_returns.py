@@ -30,7 +30,7 @@ _UNDER_SHARE = 0.35
 #: Resolution: two spots of a body are told apart from this angle and depth on.
 _RESOLUTION_RAD = float(np.radians(3.2))
 _RESOLUTION_M = 0.8
-_MOST_PER_BODY = 14.0
+_MOST_PER_ROAD_USER, _MOST_PER_SCENERY = 14.0, 7.0
 
 #: How deep behind the face a spot can lie (wheel arches, bumpers, interiors).
 _DEPTH_M = 0.4
@@ -109,7 +109,8 @@ def _spots(things: Rectangles, fan: Fan, rng: np.random.Generator) -> tuple[Echo
     weight = np.where(seen | under, fan.incidence**2 + 0.1, 0.0)
     hidden = np.logical_not(seen.any(axis=1))
     weight *= np.where(under & ~hidden[:, None], 0.05, 1.0)
-    mean = _expected(fan, seen | under) * np.where(hidden, _UNDER_SHARE, 1.0)
+    most = np.where(things.scenery, _MOST_PER_SCENERY, _MOST_PER_ROAD_USER)
+    mean = np.minimum(_expected(fan, seen | under), most) * np.where(hidden, _UNDER_SHARE, 1.0)
     owner = np.repeat(np.arange(len(things)), rng.poisson(mean))
     column = _draw_column(weight, owner, rng)
     range_m = fan.enter[owner, column]
@@ -140,7 +141,7 @@ def _expected(fan: Fan, visible: NDArray[np.bool_]) -> Float64:
     near = np.where(visible, fan.enter, np.inf).min(axis=1, initial=np.inf)
     width = np.where(some, high - low, 0.0) / _RESOLUTION_RAD
     depth = np.where(some, far - near, 0.0) / _RESOLUTION_M
-    return np.where(some, np.minimum(1.1 + 0.5 * width + 0.5 * depth, _MOST_PER_BODY), 0.0)
+    return np.where(some, 1.1 + 0.5 * width + 0.5 * depth, 0.0)
 
 
 def _draw_column(weight: Float64, rows: Indices, rng: np.random.Generator) -> Indices:
@@ -161,7 +162,7 @@ def _clutter(fan: Fan, mean: float, rng: np.random.Generator) -> Echoes:
     ray = np.column_stack([np.cos(azimuth), np.sin(azimuth)])
     nearest = (ray @ fan.ray.T).argmax(axis=1)
     reach = np.minimum(fan.free_of_scenery_m[nearest], _CLUTTER_FAR_M)
-    range_m = 4.0 + np.maximum(reach - 4.0, 0.0) * rng.random(count) ** 0.7
+    range_m = 4.0 + np.maximum(reach - 4.0, 0.0) * rng.random(count) ** 0.5
     return Echoes(
         position=ray * range_m[:, None],
         velocity=np.zeros((count, 2)),

@@ -30,7 +30,7 @@ class SolidPlanes:
     decal_plane: Indices  # (D,) plane on which it is painted
 
 
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=1024)
 def solid_planes(shape: Shape) -> SolidPlanes:
     """Return the planes and decals of a shape, made once for each shape."""
     solids = sorted(shape.solids, key=lambda solid: len(solid.faces))
