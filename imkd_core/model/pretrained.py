@@ -16,6 +16,7 @@ from torch import Tensor
 from imkd_core.errors import DataError
 from imkd_core.model.mobilenet import MobileNetV2
 from imkd_core.model.resnet import ResNet
+from imkd_core.model.student import Student
 
 #: A buffer that old files lack; it counts batches and changes no output.
 _COUNTER = "num_batches_tracked"
@@ -28,10 +29,44 @@ class LoadReport:
     Attributes:
         loaded: keys that were taken.
         left_out: keys of the file that the backbone has no place for (the classifier).
+        not_filled: keys of the network that the file did not give, and that keep what they had.
     """
 
     loaded: tuple[str, ...]
     left_out: tuple[str, ...]
+    not_filled: tuple[str, ...] = ()
+
+    def summary(self) -> str:
+        """Return one line: how many keys were taken, and what was not."""
+        left_out = ", ".join(self.left_out) or "none"
+        return (
+            f"{len(self.loaded)} tensors taken; left out of the file: {left_out}; "
+            f"{len(self.not_filled)} tensors of the network keep their random start"
+        )
+
+    def as_text(self) -> str:
+        """Return every key, one a line, under what became of it."""
+        parts = {
+            "taken": self.loaded,
+            "left out of the file": self.left_out,
+            "not filled": self.not_filled,
+        }
+        return "".join(
+            f"# {title}: {len(keys)}\n" + "".join(f"{key}\n" for key in keys)
+            for title, keys in parts.items()
+        )
+
+
+def init_student(student: Student, path: Path) -> LoadReport:
+    """Fill a student's image backbone from a public file; see `load_backbone`.
+
+    Returns:
+        What was taken and left out, and every key of the whole student that was not filled.
+    """
+    report = load_backbone(student.backbone, path)
+    filled = {f"backbone.{key}" for key in report.loaded}
+    rest = tuple(key for key in student.state_dict() if key not in filled)
+    return LoadReport(loaded=report.loaded, left_out=report.left_out, not_filled=rest)
 
 
 def load_backbone(backbone: ResNet | MobileNetV2, path: Path) -> LoadReport:
@@ -58,7 +93,8 @@ def load_backbone(backbone: ResNet | MobileNetV2, path: Path) -> LoadReport:
                 "give torchvision's file of this very network (ResNets of width 64)"
             )
     backbone.load_state_dict({**own, **taken}, strict=True)
-    return LoadReport(loaded=tuple(taken), left_out=left_out)
+    kept = tuple(key for key in own if key not in taken)
+    return LoadReport(loaded=tuple(taken), left_out=left_out, not_filled=kept)
 
 
 def _read_tensors(path: Path) -> dict[str, Tensor]:

@@ -9,12 +9,16 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 import torch
 from jaxtyping import Num
 from torch import Tensor, distributed
 
 from imkd_core.errors import ConfigError
+
+#: How long processes wait for the first one, which may have teachers' maps to write.
+PATIENCE = timedelta(hours=24)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +70,7 @@ def join_world(device: str) -> Iterator[World]:
             )
         chosen = torch.device("cuda", local)
         torch.cuda.set_device(chosen)
-    distributed.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
+    distributed.init_process_group("nccl" if chosen.type == "cuda" else "gloo", timeout=PATIENCE)
     try:
         yield World(rank=distributed.get_rank(), size=size, device=chosen)
     finally:

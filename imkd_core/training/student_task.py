@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Stage 3: the student learns from boxes, from depth and from its teachers (method.md 5)."""
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import nn
 
 from imkd_core.model.student import Student, StudentOutput
@@ -8,6 +10,7 @@ from imkd_core.recipe import Config
 from imkd_core.training.distill_weights import base_weights
 from imkd_core.training.distillation import Distillation
 from imkd_core.training.losses import LossTerms, depth_terms, detection_terms
+from imkd_core.training.pictures import camera_picture, heat_map_pair
 from imkd_core.training.task import Batch, TrainingTask
 
 
@@ -50,3 +53,12 @@ class StudentTask(TrainingTask):
             output, batch.inputs["radar_mask"], targets, detection, step
         )
         return terms.joined(taught)
+
+    def pictures(self, batch: Batch) -> dict[str, NDArray[np.uint8]]:
+        """Return heat maps and the first camera of the batch's first sample."""
+        output: StudentOutput = self.student(**{k: v[:1] for k, v in batch.inputs.items()})
+        heat, true = output.heatmap_logits[0], batch.targets["heatmap"][0]
+        return {
+            "heatmap": heat_map_pair(heat, true, self.student.inputs.bev),
+            "first camera": camera_picture(batch.inputs["images"][0, 0]),
+        }

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from imkd_core.errors import DataError
 from imkd_core.training.losses import LossTerms
 
 
@@ -82,7 +83,16 @@ def collate(samples: Sequence[ArraySample]) -> Batch:
 
 
 def _stacked(arrays: Sequence[Mapping[str, NDArray[np.generic]]]) -> dict[str, Tensor]:
-    return {name: torch.from_numpy(np.stack([a[name] for a in arrays])) for name in arrays[0]}
+    stacked = {}
+    for name in arrays[0]:
+        shapes = sorted({a[name].shape for a in arrays})
+        if len(shapes) > 1:
+            raise DataError(
+                f"samples of one batch differ in '{name}': {shapes}; train on drives with the same "
+                "sensors, or set batch_size to 1"
+            )
+        stacked[name] = torch.from_numpy(np.stack([a[name] for a in arrays]))
+    return stacked
 
 
 class TrainingTask(nn.Module, ABC):

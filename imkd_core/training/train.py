@@ -69,6 +69,7 @@ def train(
     config: Config,
     run: Run,
     on_step: Callable[[StepReport], None] | None = None,
+    world: World | None = None,
 ) -> Path:
     """Fit the task of a stage and return the path of its last checkpoint.
 
@@ -78,38 +79,38 @@ def train(
         config: whose section for this stage counts.
         run: where and how.
         on_step: called after each step on the first process, for progress.
+        world: joined already; joined here, with `run.device`, where None.
 
     Raises:
         ConfigError: the folder holds a run already and `resume` is False, or the run there is of
             another stage or configuration.
         DataError: more samples than allowed cannot be read, or the disk is full.
     """
+    if world is None:
+        with join_world(run.device) as joined:
+            return train(make_task, source, config, run, on_step, joined)
+    existing = run.directory / FILE_NAME
+    if existing.exists() and not run.resume:
+        raise ConfigError(f"{run.directory} holds a run already; pass --resume or another --output")
     settings = stage_train(config, run.stage)
-    with join_world(run.device) as world:
-        existing = run.directory / FILE_NAME
-        if existing.exists() and not run.resume:
-            raise ConfigError(
-                f"{run.directory} holds a run already; pass --resume or another --output"
-            )
-        torch.manual_seed(settings.seed)
-        state = TrainingState(make_task(), settings, world)
-        if existing.exists():
-            _continue(existing, config, run.stage, state)
-        _agree(state.step)
-        batches = draw_batches(
-            StepBatches(
-                source, settings, Share(rank=world.rank, size=world.size), run.skip_bad > 0
-            ),
-            range(state.step, settings.steps),
-            run.workers,
-            pin_memory=world.device.type == "cuda",
-        )
-        watch = _Watch(config, run, state, world, on_step)
-        try:
-            fit(state, batches, settings, world, watch.after_step)
-        finally:
-            watch.close()
-        world.wait()
+    torch.manual_seed(settings.seed)
+    state = TrainingState(make_task(), settings, world)
+    if existing.exists():
+        _continue(existing, config, run.stage, state)
+    _agree(state.step)
+    share = Share(rank=world.rank, size=world.size)
+    batches = draw_batches(
+        StepBatches(source, settings, share, can_skip=run.skip_bad > 0),
+        range(state.step, settings.steps),
+        run.workers,
+        pin_memory=world.device.type == "cuda",
+    )
+    watch = _Watch(config, run, state, world, on_step)
+    try:
+        fit(state, batches, settings, world, watch.after_step)
+    finally:
+        watch.close()
+    world.wait()
     return existing
 
 
