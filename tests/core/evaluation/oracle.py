@@ -62,14 +62,18 @@ def noisy_copies(rng, truth, *, miss=0.2, spread_m=0.8, ties=False):
 
 def devkit_metrics(found: BoxTable, truth: BoxTable, samples: int):
     """`DetectionMetrics` of the devkit, by its own accumulate, calc_ap and calc_tp."""
+    return devkit_judge(found, truth, samples).evaluate()[0]
+
+
+def devkit_judge(found: BoxTable, truth: BoxTable, samples: int):
+    """The devkit's `DetectionEval` with its boxes in place, without a data folder."""
     from nuscenes.eval.common.config import config_factory
     from nuscenes.eval.detection import evaluate
 
-    config = config_factory("detection_cvpr_2019")
     judge = object.__new__(evaluate.DetectionEval)
-    judge.cfg, judge.verbose = config, False
+    judge.cfg, judge.verbose = config_factory("detection_cvpr_2019"), False
     judge.gt_boxes, judge.pred_boxes = eval_boxes(truth, samples), eval_boxes(found, samples)
-    return judge.evaluate()[0]
+    return judge
 
 
 def eval_boxes(table: BoxTable, samples: int):
