@@ -42,7 +42,7 @@ _WET_LOSS, _WET_GROUND_LOSS = 0.25, 0.65
 _LOSS = 0.01
 
 #: The own roof, in the ego frame: x from, x to, |y|, z (metres). Rays that meet it are dropped.
-_ROOF_M = (-0.6, 2.0, 0.55, 1.5)
+_ROOF_M = (0.24, 1.64, 0.47, 1.54)
 
 
 def scan(

@@ -170,7 +170,9 @@ def test_a_low_sun_blinds_where_it_stands():
 def test_the_own_roof_hides_the_ground_beneath_it():
     points = sweep(snapshot())
     ego = points[:, [1, 0]] * (1, -1) + (0.94, 0)
-    assert not ((np.abs(ego[:, 1]) < 0.5) & (ego[:, 0] > -1) & (ego[:, 0] < 3)).any()
+    assert not ((np.abs(ego[:, 1]) < 2.4) & (np.abs(ego[:, 0] - 0.94) < 3.8)).any()
+    lost = [1 - (points[:, 4] == ring).sum() / lidar.AZIMUTHS for ring in (0, 4, 8)]
+    assert lost[0] > 0.7 > lost[1] > 0.3 > 0.1 > lost[2]
 
 
 def test_the_same_chance_gives_the_same_sweep_and_another_does_not():
