@@ -48,6 +48,12 @@ class FaceTable:
         """(F,) number of corners of each face."""
         return np.diff(np.append(self.first, len(self.points_m)))
 
+    @cached_property
+    def offset_m(self) -> Float64:
+        """(F,) of the planes: `normal @ point = offset_m`."""
+        plane_of = self.plane_of
+        return np.asarray(np.einsum("fc,fc->f", self.normal, self.center_m[plane_of]))
+
 
 _PACKED: WeakKeyDictionary[Shape, FaceTable] = WeakKeyDictionary()
 

@@ -30,12 +30,20 @@ _HEAD_LAMP_RGB = np.array([1.0, 0.93, 0.8])
 #: Bodies nearer than this cast the shadow of each part, others that of their hull.
 _FINE_SHADOWS_M = 22.0
 
+#: A part whose lowest corner is below this keeps the sky from the ground.
+_STANDS_BELOW_M = 0.6
+
 #: Bodies shorter than this can lie wholly in the shade of others.
 _SHADED_BELOW_M = 14.0
 
 #: Where the own head lamps are (ego frame), and their light close by.
 _HEAD_LAMPS_M = np.array([[3.6, 0.6, 0.7], [3.6, -0.6, 0.7]])
 _HEAD_LAMP = 0.6
+
+
+#: Strength of lamps that shine down from a post, and of all others.
+_STREET_LAMP = 6.0
+_SMALL_LAMP = 0.12
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -219,28 +227,46 @@ def _draw_shadows(
         away_m = np.abs(pose[:2, 3] - origin_m - _REACH_M).max() - max(shape.size_m[:2]) / 2
         if away_m > _REACH_M + (60.0 if casts else 0.0):
             continue
-        for points in shadow_parts(shape, away_m < _FINE_SHADOWS_M):
-            corners = points @ pose[:3, :3].T + pose[:3, 3]
-            heights = np.maximum(corners[:, 2:], 0)
-            if heights.min() < 0.6:
-                _fill_hull(under, corners[:, :2], origin_m)
+        points, ends = shadow_parts(shape, fine=away_m < _FINE_SHADOWS_M)
+        corners = points @ pose[:3, :3].T + pose[:3, 3]
+        heights = np.maximum(corners[:, 2:], 0)
+        below = _raster_corners(corners[:, :2], origin_m)
+        cast = _raster_corners(corners[:, :2] - heights * slope, origin_m)
+        start = 0
+        for end in ends:
+            if heights[start:end].min() < _STANDS_BELOW_M:
+                _fill_hull(under, below[start:end])
             if casts:
-                _fill_hull(lit, corners[:, :2] - heights * slope, origin_m)
+                _fill_hull(lit, cast[start:end])
+            start = end
 
 
-def shadow_parts(shape: Shape, fine: bool) -> list[Float64]:
-    """Return the (V, 3) corners of the convex parts whose shadows make that of a shape."""
-    if not fine:
-        return [np.concatenate([solid.corners_m for solid in shape.solids])]
-    return [solid.corners_m for solid in shape.solids]
+_PARTS: WeakKeyDictionary[Shape, dict[bool, tuple[Float64, list[int]]]] = WeakKeyDictionary()
 
 
-def _fill_hull(raster: NDArray[np.uint8], points_m: Float64, origin_m: tuple[float, float]) -> None:
-    pixels = (points_m - origin_m) / _PIXEL_M
-    if (pixels.max(axis=0) < 0).any() or (pixels.min(axis=0) > raster.shape[0]).any():
-        return
-    hull = cv2.convexHull(np.clip(pixels, -8000, 8000).astype(np.float32))
-    cv2.fillConvexPoly(raster, np.rint(hull * 16 - 8).astype(np.int32), 0, cv2.LINE_8, 4)
+def shadow_parts(shape: Shape, fine: bool) -> tuple[Float64, list[int]]:
+    """Return the convex parts whose shadows make that of a shape.
+
+    Returns:
+        (V, 3) corners, part after part, in the body frame; where each part ends. There is a part
+        for each solid if `fine`, else one for all.
+    """
+    known = _PARTS.setdefault(shape, {})
+    if fine not in known:
+        parts = [np.unique(solid.corners_m.round(4), axis=0) for solid in shape.solids]
+        ends = np.cumsum([len(part) for part in parts]).tolist()
+        known[fine] = np.concatenate(parts), ends if fine else ends[-1:]
+    return known[fine]
+
+
+def _raster_corners(points_m: Float64, origin_m: tuple[float, float]) -> NDArray[np.int32]:
+    """Return (V, 2) corners on the raster of light, 4 bits below the point."""
+    pixels = (points_m - origin_m) * (16 / _PIXEL_M) - 8
+    return np.clip(pixels, -100_000, 100_000).astype(np.int32)
+
+
+def _fill_hull(raster: NDArray[np.uint8], corners: NDArray[np.int32]) -> None:
+    cv2.fillConvexPoly(raster, cv2.convexHull(corners), 0, cv2.LINE_8, 4)
 
 
 def _lamp_light(
@@ -272,6 +298,6 @@ def _add_pool(light: Float64, faces: FaceTable, face: int, axes: tuple[Float64, 
     height = max(float(center[2]), 0.3)
     range_m = np.sqrt(ray_x**2 + ray_y**2 + height**2)
     sent = np.maximum(normal[0] * ray_x + normal[1] * ray_y - normal[2] * height, 0) / range_m
-    area = 0.15 if height < 2.5 else 6.0
+    area = _STREET_LAMP if normal[2] < -0.5 and height > 3 else _SMALL_LAMP
     fall = area * sent * height / range_m / (1 + range_m**2) * np.clip(15 - range_m, 0, 1)
     light[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] += fall[..., None] * glow

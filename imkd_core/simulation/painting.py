@@ -46,13 +46,12 @@ class Painted:
 
 def faces_in_view(view: View, table: FaceTable) -> Index:
     """Return the indices of the faces that look at the camera and may be in the picture."""
-    away = table.center_m - view.position_m
-    depth_m = away @ view.global_from_cam[:3, 2]
-    facing = np.einsum("fc,fc->f", table.normal, away) < 0
-    ahead = facing & (depth_m > -table.radius_m)
-    faces = np.flatnonzero(ahead)
+    position_m, rotation = view.position_m, view.global_from_cam[:3, :3]
+    depth_m = table.center_m @ rotation[:, 2] - position_m @ rotation[:, 2]
+    facing = table.normal @ position_m > table.offset_m
+    faces = np.flatnonzero(facing & (depth_m > -table.radius_m))
     k = view.pixel_from_cam
-    cam = away[faces] @ view.global_from_cam[:3, :3]
+    cam = (table.center_m[faces] - position_m) @ rotation
     z, radius_m = cam[:, 2], table.radius_m[faces]
     inside = np.maximum(k[0, 0], k[1, 1]) * radius_m > _SMALLEST_PX * z
     for axis, size in ((0, view.width_px), (1, view.height_px)):
@@ -107,13 +106,12 @@ def _project(view: View, table: FaceTable, faces: Index) -> Polygons:
     }
     plane_of = table.plane_of[faces]
     normal = table.normal[plane_of]
-    offset_m = np.einsum("fc,fc->f", normal, table.center_m[plane_of])
     carrier = np.minimum(np.searchsorted(faces, plane_of), len(faces) - 1)
     return Polygons(
         pixels=pixels,
         first=first,
         counts=counts,
-        plane=view.inverse_depth(normal, offset_m).astype(np.float32),
+        plane=view.inverse_depth(normal, table.offset_m[faces]).astype(np.float32),
         order=np.argsort(nearest_m[carrier], kind="stable"),
         clipped=clipped,
     )

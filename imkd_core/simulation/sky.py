@@ -72,7 +72,8 @@ def _around_the_sun(rays: Float64, condition: Condition) -> Float64:
     band = np.exp(-np.clip(rays[..., 2:], 0, 1) / 0.18)
     warm = low * band * (0.35 + 0.65 * near**4) * _DUSK_RGB * 0.8
     disc = 40.0 * np.clip((near - 0.9993) / 0.0004, 0, 1)
-    return np.asarray(warm + sun.sun_rgb * (0.35 * near**24 + 1.6 * near**300 + disc))
+    around = 0.35 * np.exp(24 * (near - 1)) + 1.6 * np.exp(300 * (near - 1))
+    return np.asarray(warm + sun.sun_rgb * (around + disc))
 
 
 def _clouds(rays: Float64) -> Float64:
