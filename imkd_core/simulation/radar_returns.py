@@ -175,23 +175,23 @@ def _clutter(fan: Fan, mean: float, rng: np.random.Generator) -> Echoes:
 def _mirrored(things: Rectangles, spots: Echoes, rng: np.random.Generator) -> Echoes:
     """Return images of road users in large flat faces: mirrored place, mirrored motion."""
     spots = spots[rng.random(len(spots)) < _MIRROR_CHANCE]
-    mirrors = np.flatnonzero(things.half[:, 0] * things.blocking > 2.0)
-    if len(mirrors) == 0:
+    mirrors = np.flatnonzero((things.half[:, 0] > 2.0) & things.blocking)
+    if len(mirrors) == 0 or len(spots) == 0:
         return spots[np.zeros(len(spots), dtype=bool)]
-    mirror = mirrors[rng.integers(len(mirrors), size=len(spots))]
-    normal, along = things.left[mirror], things.forward[mirror]
-    side = np.sign(-(normal * things.center[mirror]).sum(axis=1))
-    normal = normal * side[:, None]  # towards the radar
-    offset = (normal * things.center[mirror]).sum(axis=1) + things.half[mirror, 1]
-    behind = (spots.position * normal).sum(axis=1) - offset
-    position = spots.position - 2 * behind[:, None] * normal
-    crossing = offset / np.minimum((position * normal).sum(axis=1), -1e-6)
-    foot = position * crossing[:, None] - things.center[mirror]
-    inside = np.abs((foot * along).sum(axis=1)) < things.half[mirror, 0]
-    real = inside & (behind > 0) & (offset < 0) & (crossing < 1)
-    relative = spots.velocity - things.velocity[mirror]
-    across = (relative * normal).sum(axis=1, keepdims=True) * normal
-    return _as_ghosts(spots, position, spots.velocity - 2 * across)[real]
+    center, along = things.center[mirrors], things.forward[mirrors]
+    side = np.sign(-(things.left[mirrors] * center).sum(axis=1))
+    normal = things.left[mirrors] * side[:, None]  # towards the radar
+    offset = (normal * center).sum(axis=1) + things.half[mirrors, 1]
+    behind = spots.position @ normal.T - offset  # (N, M)
+    position = spots.position[:, None] - 2 * behind[..., None] * normal
+    crossing = offset / np.minimum((position * normal).sum(axis=-1), -1e-6)
+    foot = ((position * crossing[..., None] - center) * along).sum(axis=-1)
+    real = (np.abs(foot) < things.half[mirrors, 0]) & (behind > 0) & (offset < 0) & (crossing < 1)
+    spot, mirror = np.flatnonzero(real.any(axis=1)), real.argmax(axis=1)[real.any(axis=1)]
+    relative = spots.velocity[spot] - things.velocity[mirrors[mirror]]
+    across = (relative * normal[mirror]).sum(axis=1, keepdims=True) * normal[mirror]
+    velocity = spots.velocity[spot] - 2 * across
+    return _as_ghosts(spots[spot], position[spot, mirror], velocity)
 
 
 def _twice(spots: Echoes, radar_velocity: Float64, rng: np.random.Generator) -> Echoes:
