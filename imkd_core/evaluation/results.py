@@ -5,6 +5,7 @@ The unmodified nuscenes-devkit evaluates the same file. Everything in it is in t
 """
 
 import json
+import math
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ import numpy as np
 from imkd_core.config import NUSCENES_CLASSES
 from imkd_core.errors import DataError
 from imkd_core.evaluation.boxes import ATTRIBUTES, BoxTable
-from imkd_core.geometry import Float64, quaternion_from_rotation, rotation_from_quaternion
+from imkd_core.geometry import Float64, quaternion_from_rotation
 
 #: Which sensors a result file says it was made from.
 META = {
@@ -71,23 +72,10 @@ def write_results(
         DataError: the file cannot be written.
     """
     results: dict[str, list[dict[str, Any]]] = {token: [] for token in tokens}
-    for i in range(len(boxes)):
-        sample = int(boxes.sample[i])
+    for sample in np.unique(boxes.sample).tolist():
+        part = boxes.select(boxes.sample == sample)
         tilt = np.eye(3) if global_from_ego is None else global_from_ego[sample][:3, :3]
-        length_m, width_m, height_m = boxes.size_m[i].tolist()
-        attribute = int(boxes.attribute[i])
-        results[tokens[sample]].append(
-            {
-                "sample_token": tokens[sample],
-                "translation": boxes.center_m[i].tolist(),
-                "size": [width_m, length_m, height_m],
-                "rotation": _quaternion(float(boxes.yaw_rad[i]), tilt),
-                "velocity": boxes.velocity_mps[i].tolist(),
-                "detection_name": NUSCENES_CLASSES[boxes.label[i]],
-                "detection_score": float(boxes.score[i]),
-                "attribute_name": ATTRIBUTES[attribute] if attribute >= 0 else "",
-            }
-        )
+        results[tokens[sample]] = _entries(part, tokens[sample], tilt)
     write_atomic(path, json.dumps({"meta": dict(meta), "results": results}).encode())
 
 
@@ -126,14 +114,14 @@ def read_results(
     if not rows:
         return BoxTable.empty()
     columns = [np.array(column) for column in zip(*rows, strict=True)]
-    sample, label, center_m, size_m, yaw_rad, velocity_mps, score, attribute = columns
+    sample, label, center_m, size_m, wxyz, velocity_mps, score, attribute = columns
     try:
         return BoxTable(
             sample=sample,
             label=label,
             center_m=center_m,
             size_m=size_m,
-            yaw_rad=yaw_rad,
+            yaw_rad=_yaws(wxyz),
             velocity_mps=velocity_mps,
             score=score,
             attribute=attribute,
@@ -168,7 +156,6 @@ def _row(path: Path, token: str, number: int, box: Any, sample: int) -> tuple[An
         raise DataError(f"{where}: unknown attribute {attribute!r}; use one of nuScenes, or ''")
     translation = _numbers(where, box, "translation", 3)
     width_m, length_m, height_m = _numbers(where, box, "size", 3)
-    rotation = rotation_from_quaternion(_numbers(where, box, "rotation", 4))
     score = box.get("detection_score")
     if isinstance(score, bool) or not isinstance(score, float | int) or not np.isfinite(score):
         raise DataError(f"{where}: detection_score must be a finite number, got {score!r}")
@@ -177,7 +164,7 @@ def _row(path: Path, token: str, number: int, box: Any, sample: int) -> tuple[An
         NUSCENES_CLASSES.index(name),
         translation,
         (length_m, width_m, height_m),
-        float(np.arctan2(rotation[1, 0], rotation[0, 0])),
+        _numbers(where, box, "rotation", 4),
         _numbers(where, box, "velocity", 2, may_be_nan=True),
         float(score),
         ATTRIBUTES.index(attribute) if attribute else -1,
@@ -192,24 +179,63 @@ def _numbers(
     if not is_list or not all(type(value) in (int, float) for value in values):  # type: ignore[union-attr]
         raise DataError(f"{where}: {name} must be {count} numbers, got {values!r}")
     numbers = [float(value) for value in values]  # type: ignore[union-attr]
-    bad = np.isinf(numbers) if may_be_nan else ~np.isfinite(numbers)
-    if bad.any():
+    is_bad = math.isinf if may_be_nan else _is_not_finite
+    if any(is_bad(number) for number in numbers):
         raise DataError(f"{where}: {name} holds {values!r}; remove the box or write it again")
-    if name == "rotation" and not 0.9 < float(np.linalg.norm(numbers)) < 1.1:
+    if name == "rotation" and not 0.9 < math.hypot(*numbers) < 1.1:
         raise DataError(f"{where}: rotation {values!r} is no unit quaternion")
     return numbers
 
 
-def _quaternion(yaw_rad: float, tilt: Float64) -> list[float]:
-    """Return (w, x, y, z) of a box with a heading in the global frame, level in a tilted frame.
+def _is_not_finite(number: float) -> bool:
+    return not math.isfinite(number)
+
+
+def _entries(boxes: BoxTable, token: str, tilt: Float64) -> list[dict[str, Any]]:
+    """Return the boxes of one sample as they stand in the file."""
+    columns = (
+        boxes.center_m.tolist(),
+        boxes.size_m[:, [1, 0, 2]].tolist(),
+        _quaternions(boxes.yaw_rad, tilt).tolist(),
+        boxes.velocity_mps.tolist(),
+        boxes.label.tolist(),
+        boxes.score.tolist(),
+        boxes.attribute.tolist(),
+    )
+    return [
+        {
+            "sample_token": token,
+            "translation": translation,
+            "size": size,
+            "rotation": rotation,
+            "velocity": velocity,
+            "detection_name": NUSCENES_CLASSES[label],
+            "detection_score": score,
+            "attribute_name": ATTRIBUTES[attribute] if attribute >= 0 else "",
+        }
+        for translation, size, rotation, velocity, label, score, attribute in zip(
+            *columns, strict=True
+        )
+    ]
+
+
+def _quaternions(yaw_rad: Float64, tilt: Float64) -> Float64:
+    """Return (N, 4) w, x, y, z of boxes with headings in the global frame, level in the ego frame.
 
     Args:
-        yaw_rad: heading of the box's x axis in the global xy plane.
-        tilt: (3, 3) rotation global_from_ego; its z axis is the box's.
+        yaw_rad: (N,) heading of a box's x axis in the global xy plane.
+        tilt: (3, 3) rotation global_from_ego; its z axis is the boxes'.
     """
+    flat = np.stack([np.cos(yaw_rad), np.sin(yaw_rad)], axis=1)
     up = tilt[:, 2]
-    flat = np.array([np.cos(yaw_rad), np.sin(yaw_rad)])
-    ahead = np.array([*flat, -(flat @ up[:2]) / up[2]])
-    ahead /= np.linalg.norm(ahead)
-    wxyz = quaternion_from_rotation(np.stack([ahead, np.cross(up, ahead), up], axis=1))
-    return [float(value) for value in wxyz]
+    ahead = np.column_stack([flat, -(flat @ up[:2]) / up[2]]) @ tilt  # in the ego frame
+    half = np.arctan2(ahead[:, 1], ahead[:, 0]) / 2
+    w, x, y, z = quaternion_from_rotation(tilt)
+    c, s = np.cos(half), np.sin(half)
+    return np.column_stack([w * c - z * s, x * c + y * s, y * c - x * s, z * c + w * s])
+
+
+def _yaws(wxyz: Float64) -> Float64:
+    """Return (N,) headings in the xy plane of (N, 4) quaternions, normalised here."""
+    w, x, y, z = (wxyz / np.linalg.norm(wxyz, axis=1, keepdims=True)).T
+    return np.asarray(np.arctan2(2 * (x * y + w * z), 1 - 2 * (y * y + z * z)))

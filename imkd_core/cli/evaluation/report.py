@@ -39,7 +39,7 @@ def write_evaluation_report(path: Path, judged: Judged, pictures: int) -> None:
     report = EvaluationReport(
         evaluation=evaluation,
         title=f"{evaluation.model} on {Path(evaluation.data).name}",
-        subtitle=f"{evaluation.data}: {len(evaluation.scenes)} scenes",
+        subtitle=evaluation.data,
         frames=tuple(_pictures(record, judged) for record in shown),
         picture_score=PICTURE_SCORE,
         provenance={

@@ -95,7 +95,7 @@ def test_an_evaluation_of_nothing_has_a_report(tmp_path):
     assert "There are no true boxes" in html
     assert "No sensors were taken away" in html
     assert "torn &lt;file&gt;" in html
-    assert "1 samples could not be read" in html
+    assert "1 sample could not be read" in html
 
 
 def test_charts_hold_the_classes_that_occur_and_stay_in_their_frame(boxes):
