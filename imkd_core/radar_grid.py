@@ -95,7 +95,9 @@ def radar_statistics(points_ego: NDArray[np.float32], grid: BevGrid) -> NDArray[
     flat, points = flat[order], points[inside][order]
     starts = np.flatnonzero(np.diff(flat, prepend=-1))
     occupied = flat[starts]
-    values = _cell_statistics(points, starts, grid.centers().reshape(-1, 2)[flat])
+    center_x = grid.x_min_m + (flat % grid.columns + 0.5) * grid.cell_m
+    center_y = grid.y_min_m + (flat // grid.columns + 0.5) * grid.cell_m
+    values = _cell_statistics(points, starts, np.stack([center_x, center_y], axis=1))
     for channel, name in enumerate(RADAR_GRID_CHANNELS):
         statistics[channel, occupied] = values[name]
     return statistics.reshape(-1, *grid.shape)

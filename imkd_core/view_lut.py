@@ -248,13 +248,12 @@ def _window_taps(column: Float64, depth_bin: Float64, spec: InputSpec) -> tuple[
     first_d, low_d, share_d = _window_axis(depth_bin, visible)
     size_w, size_d = int(low_w.max()) + 2, int(low_d.max()) + 2
     corner = (low_w * size_d + low_d) + np.arange(cells) * (size_w * size_d)
-    slots, shares = [], []
-    for step_w, along_w in ((0, visible - share_w), (size_d, share_w)):
-        for step_d, along_d in ((0, 1 - share_d), (1, share_d)):
-            slots.append(corner + (step_w + step_d))
-            shares.append(along_w * along_d)
-    slot, share = np.concatenate(slots).ravel(), np.concatenate(shares).ravel()
-    summed = np.bincount(slot, share, cells * size_w * size_d)
+    slots, shares = np.empty((2, 2, *column.shape), np.int64), np.empty((2, 2, *column.shape))
+    for step_w, along_w in enumerate((visible - share_w, share_w)):
+        for step_d, along_d in enumerate((1 - share_d, share_d)):
+            np.add(corner, step_w * size_d + step_d, out=slots[step_w, step_d])
+            np.multiply(along_w, along_d, out=shares[step_w, step_d])
+    summed = np.bincount(slots.ravel(), shares.ravel(), cells * size_w * size_d)
     window: Float64 = summed.astype(np.float64, copy=False).reshape(cells, size_w, size_d)
     w = first_w[:, None] + np.arange(size_w)
     d = first_d[:, None] + np.arange(size_d)

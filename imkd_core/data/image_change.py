@@ -8,6 +8,7 @@ Source: method.md 6.
 """
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -30,6 +31,9 @@ BLUR_PX = (0.4, 1.5)
 #: Whole images are kept as they were decoded up to this multiple of the network's resolution;
 #: reading them bilinearly leaves no detail out that matters.
 LARGEST_KEPT = 1.5
+
+#: Normal numbers from which pixel noise is taken; about six images of 704 x 256.
+NOISE_LENGTH = 1 << 20
 
 #: Weights of red, green and blue in grey (ITU-R BT.601).
 LUMA = np.array([0.299, 0.587, 0.114])
@@ -228,15 +232,30 @@ def _recoloured(pixels: Pixels, change: ImageChange) -> Pixels:
         mean = LUMA @ np.array(cv2.mean(pixels)[:3])
         colours[:, 3] = change.gain * (1 - change.contrast) * mean
     is_same = (change.gain, change.contrast, change.saturation) == (1, 1, 1)
-    if not change.noise:
-        return pixels if is_same else np.asarray(cv2.transform(pixels, colours), dtype=np.uint8)
-    changed = pixels.astype(np.float32)
     if not is_same:
-        changed = np.asarray(cv2.transform(changed, colours), dtype=np.float32)
-    rng = np.random.default_rng(change.noise_seed)
-    grey = rng.standard_normal((*pixels.shape[:2], 1), dtype=np.float32)
-    changed += grey * np.float32(change.noise)
-    return np.asarray(cv2.add(changed, 0.0, dtype=cv2.CV_8U), dtype=np.uint8)
+        pixels = np.asarray(cv2.transform(pixels, colours), dtype=np.uint8)
+    if not change.noise:
+        return pixels
+    grey = _noise(change.noise_seed, pixels.shape[0] * pixels.shape[1]).reshape(pixels.shape[:2])
+    grey = grey * np.float32(change.noise)
+    noisy = cv2.add(pixels, cv2.merge([grey, grey, grey]), dtype=cv2.CV_8U)
+    return np.asarray(noisy, dtype=np.uint8)
+
+
+def _noise(seed: int, count: int) -> NDArray[np.float32]:
+    """Return `count` normal numbers: a stretch of a fixed sequence, because drawing takes longer.
+
+    The sequence has `NOISE_LENGTH` numbers; longer stretches repeat it.
+    """
+    sequence = _noise_sequence()
+    start = seed % max(1, len(sequence) - count)
+    stretch = sequence[start : start + count]
+    return stretch if len(stretch) == count else np.resize(sequence, count)
+
+
+@lru_cache(maxsize=1)
+def _noise_sequence() -> NDArray[np.float32]:
+    return np.random.default_rng(0).standard_normal(NOISE_LENGTH, dtype=np.float32)
 
 
 def _blanked(pixels: Pixels, change: ImageChange) -> Pixels:
@@ -268,6 +287,9 @@ def _scrambled(rng: np.random.Generator, pixels: Pixels) -> Pixels:
 def _shifted(pixels: Pixels, shift_px: tuple[int, int]) -> Pixels:
     """Return the image moved by whole pixels; uncovered borders repeat the edge."""
     right, down = shift_px
-    rows = np.clip(np.arange(pixels.shape[0]) - down, 0, pixels.shape[0] - 1)
-    columns = np.clip(np.arange(pixels.shape[1]) - right, 0, pixels.shape[1] - 1)
-    return pixels[rows][:, columns]
+    height, width = pixels.shape[:2]
+    rows = slice(max(0, -down), height - max(0, down))
+    columns = slice(max(0, -right), width - max(0, right))
+    borders = (max(0, down), max(0, -down), max(0, right), max(0, -right))
+    shifted = cv2.copyMakeBorder(pixels[rows, columns], *borders, cv2.BORDER_REPLICATE)
+    return np.asarray(shifted, dtype=np.uint8)

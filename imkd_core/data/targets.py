@@ -87,7 +87,7 @@ def make_targets(
         row, column = cells[slot]
         draw_gaussian(heatmap[truth.labels[index]], row, column, int(radius))
         targets.cell[slot] = row * grid.columns + column
-        targets.task[slot] = head.task_of_class[truth.labels[index]]
+    targets.task[: kept.size] = np.array(head.task_of_class, np.int64)[truth.labels[kept]]
     code = encode_boxes(truth.select(kept), grid)
     targets.code[: kept.size] = np.nan_to_num(code)
     targets.code_weight[: kept.size] = np.isfinite(code)
