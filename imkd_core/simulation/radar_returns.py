@@ -166,7 +166,7 @@ def _clutter(fan: Fan, mean: float, rng: np.random.Generator) -> Echoes:
     return Echoes(
         position=ray * range_m[:, None],
         velocity=np.zeros((count, 2)),
-        rcs_dbsm=rng.normal(1.0, 4.0, count),
+        rcs_dbsm=rng.normal(5.0, 4.0, count),
         loss_db=np.full(count, -_CLUTTER_GAIN_DB),
         origin=np.full(count, CLUTTER),
     )
