@@ -24,7 +24,7 @@ def pyramid(ground: Ground) -> list[NDArray[np.uint8]]:
     """Return the ground at full, half, quarter ... resolution; made once per ground."""
     levels = _PYRAMIDS.get(ground)
     if levels is None:
-        levels = [ground.albedo]
+        levels = [cv2.GaussianBlur(ground.albedo, (3, 3), 0.6)]
         while len(levels) < _LEVELS and min(levels[-1].shape[:2]) >= 8:
             half = (levels[-1].shape[1] // 2, levels[-1].shape[0] // 2)
             levels.append(cv2.resize(levels[-1], half, interpolation=cv2.INTER_AREA))

@@ -11,8 +11,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from imkd_core.geometry import Float64, invert_transform
+from imkd_core.geometry import Float64
 from imkd_core.simulation.faces import FaceTable, Float32, join, place_faces
+from imkd_core.simulation.lamps import (
+    HEAD_LAMP_RGB,
+    is_dark,
+    lamps_on_ground,
+    light_of_posts,
+    own_beam,
+)
 from imkd_core.simulation.scene import Condition, Shape, Snapshot
 from imkd_core.simulation.skyline import skyline
 
@@ -25,7 +32,6 @@ _LOW_SUN_RGB = np.array([1.35, 0.85, 0.45])
 _SKY_RGB = np.array([0.40, 0.45, 0.53])
 _GRAY_RGB = np.array([0.46, 0.47, 0.49])
 _NIGHT_RGB = np.array([0.9, 1.0, 1.35])
-_HEAD_LAMP_RGB = np.array([1.0, 0.93, 0.8])
 
 #: Bodies nearer than this cast the shadow of each part, others that of their hull.
 _FINE_SHADOWS_M = 22.0
@@ -35,15 +41,6 @@ _STANDS_BELOW_M = 0.6
 
 #: Bodies shorter than this can lie wholly in the shade of others.
 _SHADED_BELOW_M = 14.0
-
-#: Where the own head lamps are (ego frame), and their light close by.
-_HEAD_LAMPS_M = np.array([[3.6, 0.6, 0.7], [3.6, -0.6, 0.7]])
-_HEAD_LAMP = 0.6
-
-
-#: Strength of lamps that shine down from a post, and of all others.
-_STREET_LAMP = 6.0
-_SMALL_LAMP = 0.12
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -59,11 +56,6 @@ class Daylight:
     to_sun: Float64
     sun_rgb: Float64
     sky_rgb: Float64
-
-
-def is_dark(condition: Condition) -> bool:
-    """Whether lamps matter more than the sky."""
-    return condition.sun_elevation_rad < 0 or condition.ambient < 0.15
 
 
 def daylight(condition: Condition) -> Daylight:
@@ -118,10 +110,12 @@ def _light_scene(snapshot: Snapshot) -> LitScene:
     bodies = place_faces(snapshot.placed)
     faces = join(bodies, skyline(snapshot.ground))
     beam = own_beam(snapshot, faces.center_m, faces.normal)
-    light = face_light(faces, sun, sunlit(snapshot, sun)) + beam[:, None] * _HEAD_LAMP_RGB
+    light = face_light(faces, sun, sunlit(snapshot, sun)) + beam[:, None] * HEAD_LAMP_RGB
     x, y = snapshot.global_from_ego[:2, 3]
     origin_m = (float(x) - _REACH_M, float(y) - _REACH_M)
     open_ground = sun.sky_rgb + sun.sun_rgb * max(sun.to_sun[2], 0.0)
+    if is_dark(snapshot.condition):
+        light += light_of_posts(faces)
     return LitScene(
         faces=faces,
         light=light.astype(np.float32),
@@ -169,28 +163,6 @@ def face_light(faces: FaceTable, sun: Daylight, sun_share: Float64) -> Float64:
     return np.asarray(sky * near_ground[:, None] + direct)
 
 
-def own_beam(snapshot: Snapshot, points_m: Float64, normal: Float64) -> Float64:
-    """Return (N,) light of the own head lamps on points with normals; zero by day."""
-    light = np.zeros(len(points_m))
-    if not is_dark(snapshot.condition) or not len(points_m):
-        return light
-    ego_from_global = invert_transform(snapshot.global_from_ego)
-    points = points_m @ ego_from_global[:3, :3].T + ego_from_global[:3, 3]
-    normals = normal @ ego_from_global[:3, :3].T
-    for lamp in _HEAD_LAMPS_M:
-        ray = points - lamp
-        range_m = np.maximum(np.linalg.norm(ray, axis=1), 1.0)
-        yaw = np.arctan2(ray[:, 1], ray[:, 0])
-        pitch = ray[:, 2] / range_m
-        below = np.exp(-0.5 * (pitch / 0.12) ** 2)
-        above = 0.07 + 0.93 * np.exp(-0.5 * (pitch / 0.025) ** 2)
-        spread = np.exp(-0.5 * (yaw / 0.38) ** 2) * np.where(pitch > 0, above, below)
-        facing = np.maximum(-np.einsum("nc,nc->n", ray, normals) / range_m, 0.0)
-        near = _HEAD_LAMP / (1 + (range_m / 9.0) ** 2) * (ray[:, 0] > 0)
-        light += near * spread * (facing + 0.02)
-    return light
-
-
 def _ground_light(
     snapshot: Snapshot, faces: FaceTable, sun: Daylight, origin_m: tuple[float, float]
 ) -> Float32:
@@ -208,7 +180,7 @@ def _ground_light(
         direct = cv2.LUT(lit, np.linspace(0, 1, 256).astype(np.float32))
         light += cv2.merge([direct * np.float32(channel * height) for channel in sun.sun_rgb])
     if is_dark(snapshot.condition):
-        light += _lamp_light(snapshot, faces, origin_m, side)
+        light += lamps_on_ground(snapshot, faces, origin_m, side, _PIXEL_M)
     return light
 
 
@@ -267,37 +239,3 @@ def _raster_corners(points_m: Float64, origin_m: tuple[float, float]) -> NDArray
 
 def _fill_hull(raster: NDArray[np.uint8], corners: NDArray[np.int32]) -> None:
     cv2.fillConvexPoly(raster, cv2.convexHull(corners), 0, cv2.LINE_8, 4)
-
-
-def _lamp_light(
-    snapshot: Snapshot, faces: FaceTable, origin_m: tuple[float, float], side: int
-) -> Float32:
-    """Return (side, side, 3) light of head lamps and glowing faces on the ground."""
-    coarse = max(side // 4, 1)
-    step_m = _PIXEL_M * side / coarse
-    x = origin_m[0] + (np.arange(coarse) + 0.5) * step_m
-    y = origin_m[1] + (np.arange(coarse) + 0.5) * step_m
-    points = np.stack([*np.meshgrid(x, y), np.zeros((coarse, coarse))], axis=-1).reshape(-1, 3)
-    up = np.broadcast_to([0.0, 0.0, 1.0], points.shape)
-    beam = own_beam(snapshot, points, up).reshape(coarse, coarse, 1) * _HEAD_LAMP_RGB
-    for face in np.flatnonzero(faces.look[:, 5:].max(axis=1) > 0.05).tolist():
-        _add_pool(beam, faces, face, (np.asarray(x), np.asarray(y)))
-    return np.asarray(
-        cv2.resize(beam.astype(np.float32), (side, side), interpolation=cv2.INTER_LINEAR)
-    )
-
-
-def _add_pool(light: Float64, faces: FaceTable, face: int, axes: tuple[Float64, Float64]) -> None:
-    """Add what one glowing face throws on the ground within 15 m."""
-    center, normal, glow = faces.center_m[face], faces.normal[face], faces.look[face, 5:]
-    columns = np.flatnonzero(np.abs(axes[0] - center[0]) < 15)
-    rows = np.flatnonzero(np.abs(axes[1] - center[1]) < 15)
-    if not len(columns) or not len(rows):
-        return
-    ray_x, ray_y = axes[0][columns][None] - center[0], axes[1][rows][:, None] - center[1]
-    height = max(float(center[2]), 0.3)
-    range_m = np.sqrt(ray_x**2 + ray_y**2 + height**2)
-    sent = np.maximum(normal[0] * ray_x + normal[1] * ray_y - normal[2] * height, 0) / range_m
-    area = _STREET_LAMP if normal[2] < -0.5 and height > 3 else _SMALL_LAMP
-    fall = area * sent * height / range_m / (1 + range_m**2) * np.clip(15 - range_m, 0, 1)
-    light[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] += fall[..., None] * glow

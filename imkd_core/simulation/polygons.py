@@ -12,7 +12,7 @@ from imkd_core.simulation.faces import Float32, Index
 #: OpenCV paints the outline too, which is half a pixel more than the polygon has; a little less
 #: is taken off, so that neighbours leave no gap. What is thinner than `_THIN_PX` keeps it.
 _OUTLINE_PX = 0.46
-_THIN_PX = 0.9
+_THIN_PX = 0.7
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -4,7 +4,8 @@
 import numpy as np
 
 from imkd_core.simulation.faces import Float32, Index
-from imkd_core.simulation.light import LitScene, daylight, is_dark
+from imkd_core.simulation.lamps import is_dark
+from imkd_core.simulation.light import LitScene, daylight
 from imkd_core.simulation.scene import Condition
 from imkd_core.simulation.sky import sky_color
 from imkd_core.simulation.view import View

@@ -8,7 +8,8 @@ import numpy as np
 
 from imkd_core.geometry import Float64
 from imkd_core.simulation.faces import Float32
-from imkd_core.simulation.light import daylight, is_dark
+from imkd_core.simulation.lamps import is_dark
+from imkd_core.simulation.light import daylight
 from imkd_core.simulation.scene import Condition
 from imkd_core.simulation.view import View
 

@@ -24,13 +24,14 @@ def add_streaks(
         rng: draws where they are.
     """
     height, width = image.shape[:2]
-    count = round(26 * rain_mmph**0.8 * width / height)
+    count = round(60 * rain_mmph**0.6)
     range_m = 1.2 + 8.0 * rng.random(count) ** 2
     length_px = focal_px * 0.06 / range_m
     start = rng.random((count, 2)) * (width, height)
     slant = rng.normal(0.06, 0.04, count)
     overlay = np.zeros((height, width), dtype=np.uint8)
     strength = (70 + 110 * rng.random(count)) * np.clip(2.2 / range_m, 0.35, 1)
+    strength *= np.clip(focal_px / 900, 0.35, 1)
     end = start + np.column_stack([slant * length_px, length_px])
     for a, b, level, near in zip(
         np.rint(start * 16).astype(int).tolist(),
