@@ -73,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
         workers=arguments.workers or os.cpu_count() or 1,
         skip_bad=arguments.skip_bad,
         results_json=arguments.results_json,
-        pictures=max(arguments.pictures, 1),
+        pictures=arguments.pictures,
     )
     output = arguments.output
     with progress("frames") as update:

@@ -8,6 +8,7 @@ settings from the same tables, is not run again: an evaluation that was interrup
 import hashlib
 import json
 import multiprocessing
+import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -85,7 +86,7 @@ class DetectionJob:
             "format": _FORMAT,
             "model": bundle.files[self.role].sha256,
             "inputs": to_mapping(bundle.inputs),
-            "head": to_mapping(replace(bundle.head)),
+            "head": to_mapping(bundle.head),
             "data": [str(self.data.resolve()), self.version, tables.st_size, tables.st_mtime_ns],
             "tokens": self.tokens[scene],
             "lost": loss.sensors,
@@ -249,6 +250,7 @@ _RUNNERS: list[SceneRunner] = []
 
 
 def _start_worker(job: DetectionJob) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it at once and without a word
     cv2.setNumThreads(1)
     _RUNNERS[:] = [SceneRunner(job, threads=1)]
 

@@ -42,7 +42,8 @@ class EvaluationOptions:
         workers: processes with one thread each.
         skip_bad: leave samples out that cannot be read, counted and reported.
         results_json: also write the boxes as a nuScenes result file.
-        pictures: frames that the report shows; 0 writes no report.
+        report: whether to write report.html.
+        pictures: frames that it shows.
 
     Raises:
         ConfigError: a number is out of range.
@@ -58,6 +59,7 @@ class EvaluationOptions:
     workers: int = 1
     skip_bad: bool = False
     results_json: Path | None = None
+    report: bool = True
     pictures: int = 3
 
     def __post_init__(self) -> None:
@@ -68,8 +70,8 @@ class EvaluationOptions:
             raise ConfigError(f"max_boxes must be 1..500, got {self.max_boxes}")
         if not 0 <= self.score_threshold < 1:
             raise ConfigError(f"the score threshold must be 0..1, got {self.score_threshold}")
-        if self.workers < 1:
-            raise ConfigError(f"workers must be 1 or more, got {self.workers}")
+        if self.workers < 1 or self.pictures < 0:
+            raise ConfigError("workers must be 1 or more, and pictures 0 or more")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -132,7 +134,7 @@ def evaluate_bundle(
     judged = _judge(job, bundle, reader, options)
     text = json.dumps(judged.evaluation.to_json(), indent=2, allow_nan=False)
     write_atomic(output / "metrics.json", f"{text}\n".encode())
-    if options.pictures:
+    if options.report:
         from imkd_core.cli.evaluation.report import write_evaluation_report
 
         write_evaluation_report(output / "report.html", judged, options.pictures)

@@ -64,7 +64,7 @@ def test_the_verb_writes_figures_report_and_a_result_file(bundle, data, tmp_path
 def test_lost_sensors_reach_the_model_and_the_figures_are_those_of_its_boxes(
     bundle, data, tmp_path
 ):
-    options = EvaluationOptions(losses=(Loss(sensors=("all-cameras",)),), pictures=0)
+    options = EvaluationOptions(losses=(Loss(sensors=("all-cameras",)),), report=False)
     evaluation = evaluate_bundle(bundle, data, tmp_path, options)
     job, loaded = job_of(bundle, data, tmp_path, options.losses)
     reader = NuScenes(data)
@@ -95,7 +95,7 @@ def job_of(bundle, data, output, losses=()):
 def test_a_second_run_detects_nothing_again_and_a_missing_scene_alone(
     bundle, data, tmp_path, monkeypatch
 ):
-    options = EvaluationOptions(pictures=0)
+    options = EvaluationOptions(report=False)
     first = evaluate_bundle(bundle, data, tmp_path, options)
     frames = []
     detect_one = detect.SceneRunner._detect
@@ -111,19 +111,19 @@ def test_a_second_run_detects_nothing_again_and_a_missing_scene_alone(
     assert evaluate_bundle(bundle, data, tmp_path, options).nds == first.nds
     assert frames == list(NuScenes(data).sample_tokens("made-up-1"))
     frames.clear()
-    other = EvaluationOptions(pictures=0, score_threshold=0.7)
+    other = EvaluationOptions(report=False, score_threshold=0.7)
     evaluate_bundle(bundle, data, tmp_path, other)
     assert len(frames) == SCENES * FRAMES
 
 
 def test_processes_give_what_one_gives(bundle, data, tmp_path):
-    one = evaluate_bundle(bundle, data, tmp_path / "one", EvaluationOptions(pictures=0))
+    one = evaluate_bundle(bundle, data, tmp_path / "one", EvaluationOptions(report=False))
     told = []
     two = evaluate_bundle(
         bundle,
         data,
         tmp_path / "two",
-        EvaluationOptions(pictures=0, workers=2),
+        EvaluationOptions(report=False, workers=2),
         lambda done, scene: told.append((done, scene)),
     )
     first, second = (one.to_json()["conditions"][0]["metrics"] for one in (one, two))
@@ -205,13 +205,19 @@ def test_a_limit_spreads_the_frames_over_the_scenes(data):
 
 def test_frames_to_show_are_different_ones(data):
     records = NuScenes(data).samples()
-    for count in (1, 3, 6):
+    for count in (0, 1, 3, 6):
         shown = [record.token for record in choose_frames(records, count)]
-        assert len(shown) == len(set(shown)) <= count
+        assert len(shown) == len(set(shown)) == count
     assert choose_frames(records[:1], 3) == [records[0]]
 
 
 def test_options_out_of_range_are_refused():
-    for wrong in ({"max_boxes": 501}, {"workers": 0}, {"limit": 0}, {"score_threshold": 1.0}):
+    for wrong in (
+        {"max_boxes": 501},
+        {"workers": 0},
+        {"pictures": -1},
+        {"limit": 0},
+        {"score_threshold": 1.0},
+    ):
         with pytest.raises(ConfigError):
             EvaluationOptions(**wrong)
