@@ -6,7 +6,6 @@ from math import isfinite
 
 from imkd_core.mapping import require
 
-
 #: Columns of the points that the LiDAR teacher takes: metres in the ego frame, reflectance
 #: 0..255, age in seconds, and the logarithm of 1 + the returns in the point's pillar.
 LIDAR_POINT_COLUMNS = ("x", "y", "z", "intensity", "age", "log_count")
@@ -122,6 +121,8 @@ class DistillConfig:
         l2r_form: "masked" (ours) or "literal" (weight 1 everywhere).
         response_form: "quality" (ours) or "ld_exact" (LabelDistill's, which only suppresses).
         channels: of the cached teacher maps (principal components); 0 keeps all.
+        adaptor_blocks: residual blocks of an adaptor (method.md 4.5 has one); 0 takes half the
+            time, which matters where small students are trained on CPUs.
         warmup_steps: linear warm-up of all weights above.
         decay_from: fraction of the steps after which lidar_to_radar and lidar_to_fused fall along
             a cosine to `decay_to` of themselves; 1 never.
@@ -148,6 +149,7 @@ class DistillConfig:
     l2r_form: str = "masked"
     response_form: str = "quality"
     channels: int = 16
+    adaptor_blocks: int = 1
     warmup_steps: int = 1000
     decay_from: float = 1.0
     decay_to: float = 0.3

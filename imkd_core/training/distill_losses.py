@@ -89,7 +89,8 @@ def cell_distance(
         huber: deviations a channel from which S grows linearly; 0 never. It depends on the length
             of the difference alone, so it means the same on every basis.
     """
-    difference = student.float() - teacher.detach().float()
+    student = student.to(torch.float32, memory_format=torch.contiguous_format)
+    difference = student - teacher.detach().float()
     squared = difference.square().sum(dim=1) / channels
     if huber > 0:
         is_near = squared <= huber**2
@@ -150,9 +151,7 @@ def response_class_loss(
 
 
 def response_box_loss(
-    codes: Float[Tensor, "B TC Y X"],
-    cell: Int[Tensor, "B M"],
-    task: Int[Tensor, "B M"],
+    code: Float[Tensor, "B M C"],
     code_teacher: Float[Tensor, "B M C"],
     confidence: Float[Tensor, "B M"],
     sample_weight: Float[Tensor, " B"],
@@ -160,36 +159,29 @@ def response_box_loss(
     """Return sum_k c_k |b_S - b_T|_1 / max(1, sum_k c_k) over the objects of the batch.
 
     Args:
-        codes: the student's, ten of `config.BOX_CODE` for each task group.
-        cell: flat cell of each object.
-        task: its task group.
+        code: the student's at each object's cell, see `codes_at`.
         code_teacher: the teacher's code there.
         confidence: c_k; 0 for padding and where the teacher is not to be trusted.
         sample_weight: of each sample.
     """
     confidence = confidence.detach().float()
-    distance = (codes_at(codes, cell, task) - code_teacher.detach().float()).abs().sum(-1)
+    distance = (code - code_teacher.detach().float()).abs().sum(-1)
     weighted = distance * confidence * sample_weight.detach().float()[:, None]
     return weighted.sum() / shared_count(confidence.sum())
 
 
 def doppler_loss(
-    codes: Float[Tensor, "B TC Y X"],
-    cell: Int[Tensor, "B M"],
-    task: Int[Tensor, "B M"],
-    doppler: Float[Tensor, "B M 4"],
+    code: Float[Tensor, "B M C"], doppler: Float[Tensor, "B M 4"]
 ) -> Float[Tensor, ""]:
     """Return |v . u - v_r| at objects with radar returns, in metres a second (method.md 12.4).
 
     Args:
-        codes: the student's.
-        cell: flat cell of each object.
-        task: its task group.
+        code: the student's at each object's cell.
         doppler: unit line of sight (ux, uy), measured radial velocity over ground, and weight
             (0 without returns) of each object.
     """
     doppler = doppler.detach().float()
-    velocity = codes_at(codes, cell, task)[..., _VELOCITY : _VELOCITY + 2]
+    velocity = code[..., _VELOCITY : _VELOCITY + 2]
     radial = (velocity * doppler[..., :2]).sum(-1)
     weight = doppler[..., 3]
     error = (radial - doppler[..., 2]).abs() * weight
@@ -217,8 +209,14 @@ def gate_loss(
 def codes_at(
     codes: Float[Tensor, "B TC Y X"], cell: Int[Tensor, "B M"], task: Int[Tensor, "B M"]
 ) -> Float[Tensor, "B M C"]:
-    """Return the code of each object's task group at its cell."""
+    """Return the code of each object's task group at its cell, in float32.
+
+    Args:
+        codes: the student's, ten of `config.BOX_CODE` for each task group.
+        cell: flat cell of each object.
+        task: its task group.
+    """
     batch, channels = codes.shape[:2]
-    per_task = codes.float().reshape(batch, channels // len(BOX_CODE), len(BOX_CODE), -1)
+    per_task = codes.reshape(batch, channels // len(BOX_CODE), len(BOX_CODE), -1)
     rows = torch.arange(batch, device=codes.device)[:, None]
-    return per_task[rows, task, :, cell]
+    return per_task[rows, task, :, cell].float()

@@ -17,6 +17,7 @@ from imkd_core.model.student import StudentOutput
 from imkd_core.recipe import Config
 from imkd_core.training.distill_losses import (
     cell_distance,
+    codes_at,
     doppler_loss,
     gate_loss,
     radar_guidance_weight,
@@ -57,6 +58,7 @@ class Taught(NamedTuple):
         lidar_weight: 0 without LiDAR, less than 1 where the teacher is poor.
         intensity: I_L, raised inside boxes that LiDAR saw.
         objects: how many true objects there are.
+        code: the student's box code at each object's cell; None where no term asks for it.
     """
 
     targets: Mapping[str, Tensor]
@@ -64,6 +66,7 @@ class Taught(NamedTuple):
     lidar_weight: Float[Tensor, " B"]
     intensity: Float[Tensor, "B Y X"] | None
     objects: Float[Tensor, ""]
+    code: Float[Tensor, "B M C"] | None
 
 
 class Distillation(nn.Module):
@@ -83,9 +86,10 @@ class Distillation(nn.Module):
             "label_to_fused": config.model.fused_channels,
         }
         taught = taught_channels(config)
+        signed, blocks = taught < config.teacher.channels, config.distill.adaptor_blocks
         self.adaptors = nn.ModuleDict(
             {
-                term: Adaptor(width, taught, signed=taught < config.teacher.channels)
+                term: Adaptor(width, taught, signed, blocks)
                 for term, width in widths.items()
                 if term in self.terms
             }
@@ -114,7 +118,7 @@ class Distillation(nn.Module):
         """
         if not self.terms:
             return LossTerms(values={}, weights={})
-        taught = self._taught(radar_mask, targets)
+        taught = self._taught(output, radar_mask, targets)
         values = {term: getattr(self, f"_{term}")(output, taught) for term in self.terms}
         factors = self.guard.factors()
         scheduled = scheduled_weights(self._config, step)
@@ -127,7 +131,9 @@ class Distillation(nn.Module):
             self.guard.check(weighted, detection.total(), output.fused_bev)
         return terms
 
-    def _taught(self, radar_mask: Tensor, targets: Mapping[str, Tensor]) -> Taught:
+    def _taught(
+        self, output: StudentOutput, radar_mask: Tensor, targets: Mapping[str, Tensor]
+    ) -> Taught:
         self._require(targets)
         distill, mask = self._config.distill, radar_mask[:, 0].float()
         lidar_weight, intensity = torch.ones_like(mask), None
@@ -142,8 +148,11 @@ class Distillation(nn.Module):
                 distill.object_floor,
                 self._config.intensity.minimum,
             )
-        objects = (targets["code_weight"].sum(-1) > 0).sum()
-        return Taught(targets, mask, lidar_weight, intensity, objects.float())
+        objects = (targets["code_weight"].sum(-1) > 0).sum().float()
+        code = None
+        if {"response_box", "doppler"} & set(self.terms):
+            code = codes_at(output.codes, targets["cell"], targets["task"])
+        return Taught(targets, mask, lidar_weight, intensity, objects, code)
 
     def _require(self, targets: Mapping[str, Tensor]) -> None:
         needed = {name for term in self.terms for name in NEEDED[term]}
@@ -203,16 +212,14 @@ class Distillation(nn.Module):
             self._config.distill.response_form,
         )
 
-    def _response_box(self, output: StudentOutput, taught: Taught) -> Tensor:
+    def _response_box(self, _output: StudentOutput, taught: Taught) -> Tensor:
         """Return the box part of L_resp (5.6)."""
         targets = taught.targets
         confidence = targets["code_teacher_weight"]
         if self._config.distill.response_form == "ld_exact":
             confidence = (targets["code_weight"].sum(-1) > 0).float()
         return response_box_loss(
-            output.codes,
-            targets["cell"],
-            targets["task"],
+            _present(taught.code),
             targets["code_teacher"],
             confidence * (taught.lidar_weight > 0)[:, None],
             taught.lidar_weight,
@@ -226,13 +233,12 @@ class Distillation(nn.Module):
         radar = gate_loss(output.i_rad, occupied * mask, occupied * (1 - mask))
         return camera + radar
 
-    def _doppler(self, output: StudentOutput, taught: Taught) -> Tensor:
+    def _doppler(self, _output: StudentOutput, taught: Taught) -> Tensor:
         """Return the radial-velocity term (12.4)."""
-        targets = taught.targets
-        return doppler_loss(output.codes, targets["cell"], targets["task"], targets["doppler"])
+        return doppler_loss(_present(taught.code), taught.targets["doppler"])
 
 
-def _present(intensity: Tensor | None) -> Tensor:
-    if intensity is None:
-        raise DataError("the samples lack i_lidar")  # `_require` names it before
-    return intensity
+def _present(value: Tensor | None) -> Tensor:
+    if value is None:
+        raise DataError("the samples lack i_lidar")  # `_require` has named it before
+    return value

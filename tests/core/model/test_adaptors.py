@@ -13,19 +13,22 @@ from tests.core.model.small import INPUTS
 from tests.core.training.taught_batch import ALL_TERMS, config_with, small_task
 
 
-def test_an_adaptor_gives_the_taught_channels_on_the_same_grid():
-    adaptor = Adaptor(5, 3, signed=True)
+@pytest.mark.parametrize("blocks", [0, 1, 2])
+def test_an_adaptor_gives_the_taught_channels_on_the_same_grid(blocks):
+    adaptor = Adaptor(5, 3, signed=True, blocks=blocks)
     assert adaptor(torch.randn(2, 5, 8, 11)).shape == (2, 3, 8, 11)
 
 
-def test_only_principal_components_may_be_negative():
+@pytest.mark.parametrize("blocks", [0, 1])
+def test_only_principal_components_may_be_negative(blocks):
     maps = torch.randn(2, 5, 8, 11)
-    assert Adaptor(5, 3, signed=True)(maps).min() < 0
-    assert Adaptor(5, 3, signed=False)(maps).min() == 0
+    assert Adaptor(5, 3, signed=True, blocks=blocks)(maps).min() < 0
+    assert Adaptor(5, 3, signed=False, blocks=blocks)(maps).min() == 0
 
 
-def test_the_border_of_the_grid_is_no_edge():
-    adaptor = Adaptor(4, 3, signed=True).eval()
+@pytest.mark.parametrize("blocks", [0, 1, 2])
+def test_the_border_of_the_grid_is_no_edge(blocks):
+    adaptor = Adaptor(4, 3, signed=True, blocks=blocks).eval()
     out = adaptor(torch.randn(1, 4, 1, 1).expand(1, 4, 8, 11))
     torch.testing.assert_close(out, out[:, :, :1, :1].expand_as(out))
 
