@@ -121,7 +121,7 @@ class DetectionDataset:
             radar_points=points,
             spec=spec,
         )
-        doppler = doppler_targets(returns, decoded.on_box[keep][:, live])
+        doppler = doppler_targets(returns, decoded.on_box[keep][:, live], truth)
         teaching = {}
         if self._teaching is not None or config.distill.gate > 0:
             teaching["label_mask"] = soft_mask(boxes, spec.bev)

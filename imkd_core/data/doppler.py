@@ -15,6 +15,9 @@ from imkd_core.types import Detections
 #: Returns this far outside a box's footprint still belong to it: radars blur angles.
 MARGIN_M = 0.3
 
+#: Returns whose radial speed is off by more do not belong to the object they lie on.
+LARGEST_DISAGREEMENT_MPS = 3.0
+
 
 def returns_in_boxes(returns: RadarReturns, boxes: Detections) -> NDArray[np.bool_]:
     """Return (N, P) which returns lie on the footprint of which box.
@@ -34,22 +37,27 @@ def returns_in_boxes(returns: RadarReturns, boxes: Detections) -> NDArray[np.boo
     return np.asarray(is_along & (np.abs(cos * y - sin * x) <= half[:, 1:]))
 
 
-def doppler_targets(returns: RadarReturns, inside: NDArray[np.bool_]) -> NDArray[np.float32]:
+def doppler_targets(
+    returns: RadarReturns, inside: NDArray[np.bool_], boxes: Detections
+) -> NDArray[np.float32]:
     """Return (N, 4) ux, uy, radial speed (m/s, positive away from the radar) and weight.
 
     u is the mean of the lines of sight and not of length 1 where several radars see one object:
     so `v . u = s` stays exact for an object that does not turn. The weight is n / (n + 1) for n
-    returns, 0 for none.
+    returns, 0 for none. Returns that disagree with a known velocity by more than
+    `LARGEST_DISAGREEMENT_MPS` are taken for the ground, a ghost or another object.
 
     Args:
         returns: in the frame of the boxes.
         inside: (N, P) which of them lie on which box.
+        boxes: true boxes; an unknown velocity contradicts nothing.
     """
     sight = returns.points[:, :2] - returns.origin_m
     sight = sight / np.maximum(np.linalg.norm(sight, axis=1, keepdims=True), 1e-6)
     speed_mps = (sight * returns.points[:, 4:6]).sum(axis=1)
+    disagreement_mps = np.abs(boxes.velocity_mps @ sight.T - speed_mps)
+    own = (inside & ~(disagreement_mps > LARGEST_DISAGREEMENT_MPS)).astype(np.float32)
     measured = np.concatenate([sight, speed_mps[:, None]], axis=1)
-    count = inside.sum(axis=1)
-    mean = (inside.astype(np.float32) @ measured) / np.maximum(count, 1)[:, None]
-    weight = count / (count + 1)
-    return np.concatenate([mean, weight[:, None]], axis=1).astype(np.float32)
+    count = own.sum(axis=1, keepdims=True)
+    mean = (own @ measured) / np.maximum(count, 1)
+    return np.concatenate([mean, count / (count + 1)], axis=1).astype(np.float32)
