@@ -160,7 +160,7 @@ def _furnish(street: life.Street, lights: users.Lights) -> list[Float64]:
     """Put everything that stands; return the polygons of dug-up ground."""
     rng = street.rng
     life.put_traffic_lights(street, not lights.main_red_s)
-    dirt = life.put_work_site(street, START_M) if rng.random() < 0.75 else []
+    dirt = life.put_work_site(street, START_M) if rng.random() < 0.85 else []
     life.put_cone_rows(street, START_M)
     life.put_large_parked(street, START_M)
     life.put_cycles(street, START_M)

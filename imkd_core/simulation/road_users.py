@@ -107,7 +107,7 @@ def side_routes(town: Town, lights: Lights, crossing: Crossing, arm: int) -> lis
         np.array([crossing.middle_m + arm * (main.kerb_m + 4.6)]), np.float64(0.0)
     )
     straight = road.lane(0, is_reversed)
-    right = turn(road.lane(road.lanes - 1, is_reversed), main.lane(main.lanes - 1, arm < 0), 9.0)
+    right = turn(road.lane(road.lanes - 1, is_reversed), main.lane(main.lanes - 1, arm > 0), 9.0)
     paths = [straight, right] if len(crossing.arms) == 2 else [right]
     for path in paths:
         station = float(path.nearest(stop_point)[0][0])
@@ -132,7 +132,8 @@ def plan_ego(street: Street, route: Route, start_m: float) -> tuple[Motion, Foot
     obstacles = obstacles_on(route.path, EGO_SIZE_M[1], crowd.moving(), crowd.steps)
     motion = drive_along(route.path, start_m, driver, obstacles, route.stops, crowd.steps)
     footprint = ego_footprint(motion)
-    return (motion, footprint) if crowd.is_free(footprint, 0.3) else None
+    has_room = float(motion.station_m[-1]) < route.path.length_m - 15.0
+    return (motion, footprint) if has_room and crowd.is_free(footprint, 0.3) else None
 
 
 def ego_footprint(motion: Motion) -> Footprint:

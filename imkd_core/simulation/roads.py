@@ -276,7 +276,7 @@ def _center_line(length_m: float, bend_radpm: float, rng: np.random.Generator) -
 
 
 def _crossing(main: Road, station_m: float, rng: np.random.Generator) -> Crossing:
-    reach = 105.0
+    reach = 150.0
     middle = main.center.position(station_m)
     yaw = float(main.center.yaw(station_m)) + np.pi / 2
     line = np.linspace(-reach, reach, round(2 * reach / STEP_M) + 1)

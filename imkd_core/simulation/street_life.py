@@ -209,7 +209,7 @@ def put_work_site(street: Street, start_m: float) -> list[Float64]:
 def put_cone_rows(street: Street, start_m: float) -> None:
     """Put short rows of cones or barriers along the kerb."""
     rng, main = street.rng, street.town.main
-    for _ in range(int(rng.integers(1, 4))):
+    for _ in range(int(rng.integers(2, 5))):
         side, low = int(rng.choice([-1, 1])), float(rng.uniform(start_m, start_m + 150.0))
         if rng.random() < 0.5:
             _put_row(street, side, (low, low + rng.uniform(6.0, 14.0)), main.kerb_m + 0.7, 0.6)
