@@ -8,36 +8,33 @@ A cache is a folder: `cache.json` (whose it is, scale and basis, quality of each
 file for each sample. Writing can be interrupted at any moment; the next call does what is left.
 """
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
 
 from imkd_core.data.label_maps import soft_mask
 from imkd_core.data.samples import Sample
 from imkd_core.data.teacher_maps import (
-    FORMAT,
     SUFFIX,
     TeacherMaps,
     read_quality,
     read_teacher_maps,
     write_teacher_maps,
 )
-from imkd_core.errors import ConfigError, DataError
-from imkd_core.mapping import to_mapping
+from imkd_core.errors import DataError
 from imkd_core.model.adaptors import taught_channels
 from imkd_core.model.intensity import IntensityStatistics
 from imkd_core.model.label_encoder import LabelEncoder
 from imkd_core.model.teacher import Teacher
 from imkd_core.recipe import Config
+from imkd_core.training.cache_identity import check_same, config_parts, fingerprints
 from imkd_core.training.feature_projection import FeatureProjection, measure_projection
 from imkd_core.training.lesson_maps import label_only_maps, lesson_maps
 from imkd_core.training.teaching_pass import Lesson, teach
@@ -50,9 +47,6 @@ MEASURED_SAMPLES = 100
 
 #: Label mask above which a cell counts as on an object.
 _ON_OBJECT = 0.3
-
-#: Sections of the configuration that the maps depend on.
-_SECTIONS = ("inputs", "head", "teacher", "labels", "intensity")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +95,7 @@ class TeacherCache:
                 f"{state} teacher cache in {directory}; run 'imkd train student' with --teacher "
                 "and --labels, and it is written first"
             )
-        _check_same(directory, index["made_for"]["config"], _parts(config), "config")
+        check_same(directory, index["made_for"]["config"], config_parts(config), "config")
         self._directory = directory
         self._quality: Mapping[str, float] = index["quality"]
         self._median: float = index["quality_median"]
@@ -154,7 +148,10 @@ def write_cache(
         DataError: a sample's files are missing or malformed, or a file cannot be written.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    made_for = {"config": _parts(config), "teachers": _fingerprints(teachers)}
+    made_for = {
+        "config": config_parts(config),
+        "teachers": fingerprints(teachers.lidar, teachers.labels, teachers.statistics),
+    }
     tell = on_progress or (lambda _: None)
     index = _read_index(directory)
     if index is None:
@@ -162,11 +159,11 @@ def write_cache(
         index = {"made_for": made_for, "projection": _as_lists(projection), "is_complete": False}
         _write_index(directory, index)
     for part in ("config", "teachers"):
-        _check_same(directory, index["made_for"][part], made_for[part], part)
+        check_same(directory, index["made_for"][part], made_for[part], part)
     job = _Job(teachers, config, directory, _projection_of(index["projection"]), label_only)
     reasons: dict[str, str] = dict(index.get("label_only", {}))
     left = [s for s in samples if not _file_of(directory, s.token).exists()]
-    if left or set(index.get("quality", ())) != {sample.token for sample in samples}:
+    if left or not {sample.token for sample in samples} <= set(index.get("quality", ())):
         reasons |= _write_all(job, left, workers, tell)
         _finish(directory, index, samples, reasons)
     return TeacherCache(directory, config)
@@ -223,8 +220,9 @@ def _write_all(
 def _finish(
     directory: Path, index: dict[str, Any], samples: Sequence[Sample], reasons: Mapping[str, str]
 ) -> None:
-    """Write the index anew, with the quality of every sample."""
-    read = {s.token: read_quality(_file_of(directory, s.token)) for s in samples}
+    """Write the index anew, with the quality of every sample; those of other calls stay."""
+    tokens = {*index.get("quality", ()), *(sample.token for sample in samples)}
+    read = {token: read_quality(_file_of(directory, token)) for token in sorted(tokens)}
     of_lidar = [quality for quality, has_lidar in read.values() if has_lidar]
     index["quality"] = {token: round(quality, 6) for token, (quality, _) in read.items()}
     index["quality_median"] = max(float(np.median(of_lidar)), 1e-3) if of_lidar else 1.0
@@ -262,44 +260,6 @@ def _measured(
 
 def _on_objects(sample: Sample, config: Config) -> NDArray[np.bool_]:
     return soft_mask(sample.truth().detections, config.inputs.bev) > _ON_OBJECT
-
-
-def _parts(config: Config) -> dict[str, Any]:
-    """Return what the maps depend on, as JSON gives it back."""
-    parts: dict[str, Any] = {name: to_mapping(getattr(config, name)) for name in _SECTIONS}
-    parts["channels"] = taught_channels(config)
-    parts["format"] = FORMAT
-    return dict(json.loads(json.dumps(parts)))
-
-
-def _fingerprints(teachers: Teachers) -> dict[str, str]:
-    statistics = json.dumps(asdict(teachers.statistics), sort_keys=True)
-    return {
-        "teacher": _weights_hash(teachers.lidar),
-        "labels": _weights_hash(teachers.labels),
-        "intensity": hashlib.sha256(statistics.encode()).hexdigest(),
-    }
-
-
-def _weights_hash(module: nn.Module) -> str:
-    digest = hashlib.sha256()
-    for name, value in sorted(module.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
-
-
-def _check_same(
-    directory: Path, found: Mapping[str, Any], wanted: Mapping[str, Any], part: str
-) -> None:
-    """Refuse a cache of something else, naming what differs."""
-    differing = [key for key in wanted if found.get(key) != wanted[key]]
-    if differing:
-        what = "other teachers" if part == "teachers" else "another configuration"
-        raise ConfigError(
-            f"{directory} is the cache of {what}: {', '.join(differing)} differ; choose another "
-            "--cache, or delete the folder"
-        )
 
 
 def _projection_of(raw: Mapping[str, Any]) -> FeatureProjection:

@@ -136,6 +136,13 @@ def test_a_finished_cache_is_not_written_again(records, teachers, written):
     assert contents(written) == before
 
 
+def test_more_samples_are_added_and_fewer_take_none_away(records, teachers, written, tmp_path):
+    assert len(write_cache(records[:1], teachers, CONFIG, tmp_path)) == 1
+    assert len(write_cache(records[1:2], teachers, CONFIG, tmp_path)) == 2
+    assert len(write_cache(records[:1], teachers, CONFIG, tmp_path)) == 2
+    assert TeacherCache(tmp_path, CONFIG).load(records[1].token) is not None
+
+
 def test_several_threads_write_the_same_cache(records, teachers, written, tmp_path):
     write_cache(records, teachers, CONFIG, tmp_path, workers=3)
     assert contents(tmp_path) == contents(written)
