@@ -6,12 +6,11 @@ error with the name of the table, the token and the field, and a large one costs
 """
 
 import json
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
-
-import numpy as np
 
 from imkd_core.errors import DataError
 
@@ -197,6 +196,6 @@ def _finite_numbers(values: Iterable[Any]) -> bool:
     return all(
         isinstance(value, int | float)
         and not isinstance(value, bool)
-        and bool(np.isfinite(float(value)))
+        and math.isfinite(value)  # NumPy's takes ten times as long for one number
         for value in values
     )
