@@ -13,7 +13,7 @@ HEAD_LAMP_RGB = np.array([1.0, 0.93, 0.8])
 
 #: Where the own head lamps are (ego frame), and their light close by.
 _HEAD_LAMPS_M = np.array([[3.6, 0.6, 0.7], [3.6, -0.6, 0.7]])
-_HEAD_LAMP = 0.5
+_HEAD_LAMP = 0.3
 
 #: Strength of lamps that shine down from a post, and of all others.
 _STREET_LAMP = 9.0
@@ -21,6 +21,11 @@ _SMALL_LAMP = 0.12
 
 #: No lamp of others shines farther than this.
 _REACH_M = 22.0
+
+_SMALL_REACH_M = 8.0
+
+#: Only what glows more than this (no windows) is worth a pool of light on the ground.
+_LIGHTS_GROUND = 0.4
 
 
 def is_dark(condition: Condition) -> bool:
@@ -46,7 +51,7 @@ def own_beam(snapshot: Snapshot, points_m: Float64, normal: Float64) -> Float64:
         spread = np.exp(-0.5 * (yaw / 0.38) ** 2) * np.where(pitch > 0, above, below)
         facing = np.maximum(-np.einsum("nc,nc->n", ray, normals) / range_m, 0.0)
         near = _HEAD_LAMP / (1 + (range_m / 9.0) ** 2) * (ray[:, 0] > 0)
-        light += near * spread * (facing + 0.08)
+        light += near * spread * (facing + 0.13)
     return light
 
 
@@ -94,25 +99,30 @@ def lamps_on_ground(
     points = np.stack([*np.meshgrid(x, y), np.zeros((coarse, coarse))], axis=-1).reshape(-1, 3)
     up = np.broadcast_to([0.0, 0.0, 1.0], points.shape)
     beam = own_beam(snapshot, points, up).reshape(coarse, coarse, 1) * HEAD_LAMP_RGB
-    for face in np.flatnonzero(faces.look[:, 5:].max(axis=1) > 0.05).tolist():
-        _add_pool(beam, faces, face, (np.asarray(x), np.asarray(y)))
+    _add_pools(beam, faces, origin_m, step_m)
     return np.asarray(
         cv2.resize(beam.astype(np.float32), (side, side), interpolation=cv2.INTER_LINEAR)
     )
 
 
-def _add_pool(light: Float64, faces: FaceTable, face: int, axes: tuple[Float64, Float64]) -> None:
-    """Add what one glowing face throws on the ground within `_REACH_M`."""
-    center, normal, glow = faces.center_m[face], faces.normal[face], faces.look[face, 5:]
-    columns = np.flatnonzero(np.abs(axes[0] - center[0]) < _REACH_M)
-    rows = np.flatnonzero(np.abs(axes[1] - center[1]) < _REACH_M)
-    if not len(columns) or not len(rows):
-        return
-    ray_x, ray_y = axes[0][columns][None] - center[0], axes[1][rows][:, None] - center[1]
-    height = max(float(center[2]), 0.3)
-    range_m = np.sqrt(ray_x**2 + ray_y**2 + height**2)
-    sent = np.maximum(normal[0] * ray_x + normal[1] * ray_y - normal[2] * height, 0) / range_m
-    is_post = _is_post(faces, np.array([face]))[0]
-    area = _STREET_LAMP if is_post else _SMALL_LAMP
-    fall = area * sent * height / range_m * _falloff(range_m)
-    light[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] += fall[..., None] * glow
+def _add_pools(
+    light: Float64, faces: FaceTable, origin_m: tuple[float, float], step_m: float
+) -> None:
+    """Add what bright glowing faces throw on the ground near them."""
+    lamps = np.flatnonzero(faces.look[:, 5:].max(axis=1) > _LIGHTS_GROUND)
+    is_post = _is_post(faces, lamps)
+    for lamp, post in zip(lamps.tolist(), is_post.tolist(), strict=True):
+        reach_m = _REACH_M if post else _SMALL_REACH_M
+        center = faces.center_m[lamp] - (*origin_m, 0.0)
+        low = np.clip(((center[:2] - reach_m) / step_m).astype(int), 0, light.shape[0])
+        high = np.clip(((center[:2] + reach_m) / step_m).astype(int), 0, light.shape[0])
+        if (high <= low).any():
+            continue
+        x = (np.arange(low[0], high[0]) + 0.5) * step_m - center[0]
+        y = ((np.arange(low[1], high[1]) + 0.5) * step_m - center[1])[:, None]
+        height_m, normal = max(float(center[2]), 0.3), faces.normal[lamp]
+        square = x**2 + y**2 + height_m**2
+        sent = np.maximum(normal[0] * x + (normal[1] * y - normal[2] * height_m), 0)
+        sent *= np.clip(1 - square / reach_m**2, 0, 1) ** 2 / (square * (1 + square))
+        sent *= height_m * (_STREET_LAMP if post else _SMALL_LAMP)
+        light[low[1] : high[1], low[0] : high[0]] += sent[..., None] * faces.look[lamp, 5:]

@@ -27,7 +27,8 @@ def face_colors(view: View, condition: Condition, scene: LitScene, chosen: Index
     mirror = sky_color(mirrored, condition) * np.where(mirrored[:, 2:] > 0, 1.0, 0.35)
     spot = np.clip(mirrored @ sun.to_sun, 0, 1)[:, None] ** 40 * sun.sun_rgb
     light = albedo * scene.light[chosen] * (1 - fresnel) + fresnel * mirror + gloss * 0.5 * spot
-    light += retro * scene.own_beam[chosen, None] * 3
+    tint = albedo / np.maximum(albedo.max(axis=1, keepdims=True), 1e-3)
+    light += retro * tint * scene.own_beam[chosen, None] * 3
     colors[1:, :3] = light + glow * (1.0 if is_dark(condition) else 1.2)
     colors[1:, 3] = 1
     return colors
