@@ -39,7 +39,7 @@ _RAIN_LOSS_DB = 1e-3
 _RAIN_CLUTTER = 0.3
 
 #: Mean clutter of a radar that looks ahead, back, left and right.
-_CLUTTER_AHEAD, _CLUTTER_BACK, _CLUTTER_LEFT, _CLUTTER_RIGHT = 60.0, 45.0, 2.0, 14.0
+_CLUTTER_AHEAD, _CLUTTER_BACK, _CLUTTER_LEFT, _CLUTTER_RIGHT = 58.0, 46.0, 1.0, 12.0
 
 #: Cross-sections in a file start here.
 _LEAST_RCS_DBSM = -5.0
@@ -48,7 +48,7 @@ _LEAST_RCS_DBSM = -5.0
 _MOVING_MPS = 0.6
 
 #: Chance of a valid return: bodies, clutter, ghosts. States of the others.
-_VALID_CHANCE = {"body": 0.78, "clutter": 0.5, "ghost": 0.35}
+_VALID_CHANCE = {"body": 0.77, "clutter": 0.45, "ghost": 0.35}
 _INVALID_STATES = (4, 11, 17, 8, 12, 7, 1)
 _INVALID_SHARES = (0.3, 0.25, 0.15, 0.1, 0.1, 0.05, 0.05)
 _AMBIGUOUS_CHANCE = 0.07

@@ -13,8 +13,9 @@ from imkd_core.simulation.scene import Shape, Snapshot
 Indices = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
-#: Azimuths of the fan; one more ray goes to the centre of every rectangle.
-_FAN_RAD = np.radians(np.arange(-66.0, 66.01, 0.75))
+#: Azimuths of the fan; one more ray goes to the centre of what may lie between two of them.
+_FAN_STEP_RAD = float(np.radians(0.75))
+_FAN_RAD = np.arange(-88, 89) * _FAN_STEP_RAD
 
 #: Half the field of view, and the reach.
 FIELD_OF_VIEW_RAD = float(np.radians(60.0))
@@ -138,9 +139,12 @@ def _footprint(shape: Shape, by_solid: bool) -> Float64:
 
 
 def look(things: Rectangles) -> Fan:
-    """Send the fan, and one ray to the centre of every rectangle in the field of view."""
+    """Send the fan, and one ray to the centre of every thin rectangle in the field of view."""
     bearing = np.arctan2(things.center[:, 1], things.center[:, 0])
-    azimuth = np.concatenate([_FAN_RAD, bearing[np.abs(bearing) < FIELD_OF_VIEW_RAD]])
+    thin = 2 * things.half.min(axis=1, initial=np.inf) < _FAN_STEP_RAD * np.linalg.norm(
+        things.center, axis=1
+    )
+    azimuth = np.concatenate([_FAN_RAD, bearing[thin & (np.abs(bearing) < FIELD_OF_VIEW_RAD)]])
     ray = np.column_stack([np.cos(azimuth), np.sin(azimuth)])
     enter, leave, incidence = _slabs(things, ray)
     block = np.where(things.blocking[:, None], enter, np.inf)

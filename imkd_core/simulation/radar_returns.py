@@ -30,7 +30,10 @@ _UNDER_SHARE = 0.35
 #: Resolution: two spots of a body are told apart from this angle and depth on.
 _RESOLUTION_RAD = float(np.radians(3.2))
 _RESOLUTION_M = 0.8
-_MOST_PER_ROAD_USER, _MOST_PER_SCENERY = 14.0, 7.0
+_MOST_PER_ROAD_USER, _MOST_PER_SCENERY = 14.0, 5.0
+
+#: Of scenery, not every part is rough enough to be seen.
+_SCENERY_SHARE = 0.7
 
 #: How deep behind the face a spot can lie (wheel arches, bumpers, interiors).
 _DEPTH_M = 0.4
@@ -110,7 +113,10 @@ def _spots(things: Rectangles, fan: Fan, rng: np.random.Generator) -> tuple[Echo
     hidden = np.logical_not(seen.any(axis=1))
     weight *= np.where(under & ~hidden[:, None], 0.05, 1.0)
     most = np.where(things.scenery, _MOST_PER_SCENERY, _MOST_PER_ROAD_USER)
-    mean = np.minimum(_expected(fan, seen | under), most) * np.where(hidden, _UNDER_SHARE, 1.0)
+    share = np.where(things.scenery, _SCENERY_SHARE, 1.0)
+    mean = np.minimum(_expected(fan, seen | under) * share, most) * np.where(
+        hidden, _UNDER_SHARE, 1.0
+    )
     owner = np.repeat(np.arange(len(things)), rng.poisson(mean))
     column = _draw_column(weight, owner, rng)
     range_m = fan.enter[owner, column]

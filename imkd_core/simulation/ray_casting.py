@@ -33,6 +33,9 @@ NOTHING = -2
 #: Diffuse reflectance of the ground outside the raster.
 _FAR_GROUND_REFLECTANCE = 0.2
 
+#: From this many pairs of ray and plane on, rays are tried against the body's box first.
+_WORTH_A_BOX = 12_000
+
 #: A ray this nearly parallel to a plane counts as leaving it very far away.
 _PARALLEL = np.float32(1e-9)
 
@@ -153,6 +156,13 @@ def _cast(
         shape = solid_planes(placed.body.shape)
         normals, offsets = planes_at(shape, placed.global_from_body, zero_m)
         start = starts if len(starts) == 1 else starts[chosen]
+        if len(chosen) * len(normals) > _WORTH_A_BOX:
+            center = placed.global_from_body[:3, 3] - zero_m
+            turn = placed.global_from_body[:3, :3]
+            chosen = chosen[
+                _meets_box(placed.body.shape.size_m, turn, center - start, rays[chosen])
+            ]
+            start = starts if len(starts) == 1 else starts[chosen]
         hit_range, hit_plane = _clip(shape, normals, offsets, start, rays[chosen])
         nearer = hit_range < np.minimum(range_m[chosen], max_range_m)
         won = chosen[nearer]
@@ -182,6 +192,20 @@ def _clip(
     of_others = shape.solid[:, None] != solid[None, hit]
     plane[hit] = np.where(of_others, np.float32(-np.inf), enter[:, hit]).argmax(axis=0)
     return range_m, plane
+
+
+def _meets_box(
+    size_m: tuple[float, float, float], turn: Float64, center: Float64, rays: Float32
+) -> NDArray[np.bool_]:
+    """Return which of n rays meet a box: `center` (1, 3) or (n, 3) as seen from their starts."""
+    axes = turn.T.astype(np.float32)
+    slope = axes @ rays.T
+    slope[slope == 0] = _PARALLEL
+    middle = axes @ center.T.astype(np.float32)
+    half = (np.asarray(size_m, dtype=np.float32) / 2 + np.float32(1e-3))[:, None]
+    a, b = (middle - half) / slope, (middle + half) / slope
+    leave = np.maximum(a, b).min(axis=0)
+    return np.asarray((np.minimum(a, b).max(axis=0) < leave) & (leave > 0))
 
 
 def _by_solid(values: Float32, shape: SolidPlanes, reduce: np.ufunc) -> Float32:
