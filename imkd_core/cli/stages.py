@@ -102,8 +102,8 @@ def _teaching(
         world.wait()
     elif arguments.cache is None:
         raise ConfigError(
-            "this configuration distils: pass --teacher and --labels, or --cache with the teachers' "
-            "maps, or --preset none"
+            "this configuration distils: pass --teacher and --labels, or --cache with the maps of "
+            "teachers, or --preset none"
         )
     return TeacherCache(directory, config)
 

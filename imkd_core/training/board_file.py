@@ -11,6 +11,7 @@ import os
 import struct
 import time
 from functools import cache
+from io import RawIOBase
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +36,8 @@ class BoardFile:
 
     def __init__(self, folder: Path, first_step: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._file = (folder / f"events.out.tfevents.{time.time_ns()}.{os.getpid()}").open("xb")
+        path = folder / f"events.out.tfevents.{time.time_ns()}.{os.getpid()}"
+        self._file = path.open("xb", buffering=0)
         self._write(0, _field(3, _BYTES, b"brain.Event:2"))
         session_start = _field(1, _VARINT, 1)
         self._write(first_step, _field(7, _BYTES, session_start))
@@ -66,8 +68,21 @@ class BoardFile:
         stamp = _field(1, _FIXED64, struct.pack("<d", time.time()))
         event = stamp + _field(2, _VARINT, step) + content
         length = struct.pack("<Q", len(event))
-        self._file.write(length + _checksum(length) + event + _checksum(event))
-        self._file.flush()
+        write_whole(self._file, length + _checksum(length) + event + _checksum(event))
+
+
+def write_whole(file: RawIOBase, data: bytes) -> None:
+    """Write bytes to a file that has no buffer.
+
+    Nothing is left for later: what cannot be written is an error here, and none when the file is
+    closed.
+
+    Raises:
+        OSError: the disk is full.
+    """
+    left = memoryview(data)
+    while left:
+        left = left[file.write(left) or 0 :]
 
 
 def _field(number: int, kind: int, value: int | bytes) -> bytes:

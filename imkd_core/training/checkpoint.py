@@ -116,7 +116,8 @@ def save_checkpoint(directory: Path, config: Config, stage: str, state: Training
         partial.replace(path)
         _flush(directory)
     except (SafetensorError, OSError) as error:
-        partial.unlink(missing_ok=True)
+        if partial.is_file():
+            partial.unlink()
         kept = f"; {path} of before is intact" if path.exists() else ""
         raise DataError(
             f"cannot write {path} ({error}){kept}; free space on that disk or move the run, then "

@@ -34,7 +34,7 @@ def check_fits(samples: Sequence[Sample], config: Config, stage: str) -> None:
         _check_lidar(samples[0])
     if stage == "student":
         chosen = np.unique(np.linspace(0, len(samples) - 1, LOOKED_AT).astype(int))
-        rigs = {samples[index].token: samples[index].rig for index in chosen}
+        rigs = [(samples[index].token, samples[index].rig) for index in chosen]
         _check_sensors(rigs, config.inputs)
 
 
@@ -60,10 +60,10 @@ def _check_lidar(sample: Sample) -> None:
         raise DataError(f"sample '{sample.token}': the LiDAR cloud is empty; check the data")
 
 
-def _check_sensors(rigs: dict[str, SensorRig], spec: InputSpec) -> None:
+def _check_sensors(rigs: Sequence[tuple[str, SensorRig]], spec: InputSpec) -> None:
     """Refuse samples without cameras or radars, with other numbers of cameras, or small images."""
-    first_token, first = next(iter(rigs.items()))
-    for token, rig in rigs.items():
+    first_token, first = rigs[0]
+    for token, rig in rigs:
         if not rig.cameras or not rig.radars:
             raise ConfigError(
                 f"sample '{token}' has {len(rig.cameras)} cameras and {len(rig.radars)} radars; a "

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imkd_core.errors import DataError
-from imkd_core.training.board_file import BoardFile
+from imkd_core.training.board_file import BoardFile, write_whole
 from imkd_core.training.engine import StepReport
 
 LOG_FILE = "log.jsonl"
@@ -38,7 +38,7 @@ class TrainingLog:
         try:
             directory.mkdir(parents=True, exist_ok=True)
             _keep_steps(self._path, first_step)
-            self._file = self._path.open("a", encoding="utf-8", buffering=1)
+            self._file = self._path.open("ab", buffering=0)
             self._board = BoardFile(directory / BOARD_FOLDER, first_step + 1)
         except OSError as error:
             raise _unwritable(self._path, error) from None
@@ -62,7 +62,7 @@ class TrainingLog:
             values["skipped"] = {str(index): text for index, text in report.skipped.items()}
         line = json.dumps({k: _finite(v) for k, v in values.items()}, allow_nan=False)
         try:
-            self._file.write(f"{line}\n")
+            write_whole(self._file, f"{line}\n".encode())
             for name, value in scalars.items():
                 self._board.scalar(name, value, report.step)
         except OSError as error:
@@ -100,7 +100,7 @@ def _keep_steps(path: Path, last_step: int) -> None:
 def _step(line: str) -> float:
     """Return the step of a line; infinity where it is no whole line of ours."""
     try:
-        return int(json.loads(line)["step"])
+        return float(json.loads(line)["step"])
     except (ValueError, KeyError, TypeError):
         return math.inf
 

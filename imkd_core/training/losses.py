@@ -20,6 +20,10 @@ from imkd_core.training.distributed import shared_count
 FOCAL_ALPHA = 2.0
 FOCAL_GAMMA = 4.0
 
+#: Least probability whose logarithm is taken. Numbers that are not finite pass, and are reported
+#: by the engine; torch's own cross entropy would end a process on a GPU.
+SMALLEST = 1e-38
+
 
 @dataclass(frozen=True, kw_only=True)
 class LossTerms:
@@ -102,8 +106,8 @@ def depth_loss(
     per_cell = logits.float().permute(0, 1, 3, 4, 2)[valid]
     probability = per_cell.softmax(-1)
     one_hot = functional.one_hot(depth_bin[valid], logits.shape[2]).to(probability.dtype)
-    cross_entropy = functional.binary_cross_entropy(probability, one_hot, reduction="sum")
-    return cross_entropy / shared_count(valid.sum())
+    right = torch.where(one_hot == 1, probability, 1 - probability)
+    return -right.clamp(min=SMALLEST).log().sum() / shared_count(valid.sum())
 
 
 def detection_terms(

@@ -9,7 +9,8 @@ from imkd_core.training.losses import (
     LossTerms,
     box_loss,
     depth_loss,
-    detection_losses,
+    depth_terms,
+    detection_terms,
     heatmap_loss,
 )
 
@@ -79,15 +80,38 @@ def test_the_depth_loss_wants_the_true_bin_and_ignores_unknown_cells():
     assert float(depth_loss(logits, torch.full_like(depth_bin, -1))) == 0
 
 
+def terms(weight=1.0, **values):
+    return LossTerms(
+        values={name: torch.tensor(float(value)) for name, value in values.items()},
+        weights=dict.fromkeys(values, weight),
+    )
+
+
 def test_the_total_is_the_weighted_sum_of_the_named_terms():
-    terms = LossTerms(heatmap=torch.tensor(1.0), box=torch.tensor(2.0), depth=torch.tensor(4.0))
-    weights = TrainConfig(weight_heatmap=1.0, weight_box=0.5, weight_depth=0.25)
-    assert float(terms.total(weights)) == 3
-    assert terms.as_floats() == {"heatmap": 1, "box": 2, "depth": 4}
+    joined = terms(heatmap=1, weight=1.0).joined(terms(box=2, depth=4, weight=0.25))
+    assert float(joined.total()) == 2.5
+    assert joined.as_floats() == {"heatmap": 1, "box": 2, "depth": 4}
+
+
+def test_a_half_precision_term_is_summed_in_float32():
+    half = LossTerms(
+        values={"a": torch.tensor(1.0, dtype=torch.bfloat16), "b": torch.tensor(0.001)},
+        weights={"a": 1.0, "b": 1.0},
+    )
+    assert half.total().dtype == torch.float32
+    assert float(half.total()) == pytest.approx(1.001, abs=1e-7)
+
+
+def test_terms_without_weight_and_terms_that_are_there_twice_are_refused():
+    with pytest.raises(ValueError, match="have weights"):
+        LossTerms(values={"box": torch.tensor(1.0)}, weights={"depth": 1.0})
+    with pytest.raises(ValueError, match="twice"):
+        terms(box=1).joined(terms(box=2))
 
 
 def test_all_terms_come_from_one_batch():
-    batch = {
+    train = TrainConfig(weight_heatmap=1.0, weight_box=0.5, weight_depth=0.25)
+    targets = {
         "heatmap": torch.zeros(1, 2, 3, 4),
         "cell": torch.zeros(1, 2, dtype=torch.int64),
         "task": torch.zeros(1, 2, dtype=torch.int64),
@@ -95,9 +119,9 @@ def test_all_terms_come_from_one_batch():
         "code_weight": torch.zeros(1, 2, 10),
         "depth_bin": torch.zeros(1, 1, 1, 2, dtype=torch.int64),
     }
-    terms = detection_losses(
-        torch.zeros(1, 2, 3, 4), torch.zeros(1, 10, 3, 4), torch.zeros(1, 1, 4, 1, 2), batch
-    )
-    assert terms.as_floats()["box"] == 0
-    assert terms.as_floats()["heatmap"] > 0
-    assert terms.as_floats()["depth"] > 0
+    detection = detection_terms(torch.zeros(1, 2, 3, 4), torch.zeros(1, 10, 3, 4), targets, train)
+    found = detection.joined(depth_terms(torch.zeros(1, 1, 4, 1, 2), targets, train))
+    assert found.weights == {"heatmap": 1.0, "box": 0.5, "depth": 0.25}
+    assert found.as_floats()["box"] == 0
+    assert found.as_floats()["heatmap"] > 0
+    assert found.as_floats()["depth"] > 0

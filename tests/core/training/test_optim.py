@@ -20,17 +20,20 @@ def test_the_backbone_learns_slower_and_norms_do_not_decay():
     class Model(nn.Module):
         def __init__(self):
             super().__init__()
-            self.backbone = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
-            self.head = nn.Linear(4, 2)
+            self.student = nn.Module()
+            self.student.backbone = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
+            self.student.head = nn.Linear(4, 2)
+            self.frozen = nn.Linear(2, 2).requires_grad_(False)
 
     model = Model()
+    student = model.student
     optimizer = make_optimizer(model, TRAIN)
     found = {}
     for group in optimizer.param_groups:
         for parameter in group["params"]:
             found[parameter] = (group["lr"], group["weight_decay"])
-    assert len(found) == len(list(model.parameters()))
-    assert found[model.backbone[0].weight] == (5e-4, TRAIN.weight_decay)
-    assert found[model.backbone[1].weight] == (5e-4, 0)
-    assert found[model.head.weight] == (1e-3, TRAIN.weight_decay)
-    assert found[model.head.bias] == (1e-3, 0)
+    assert len(found) == len(list(student.parameters()))
+    assert found[student.backbone[0].weight] == (5e-4, TRAIN.weight_decay)
+    assert found[student.backbone[1].weight] == (5e-4, 0)
+    assert found[student.head.weight] == (1e-3, TRAIN.weight_decay)
+    assert found[student.head.bias] == (1e-3, 0)
