@@ -18,6 +18,7 @@ VERBS = {
     "bag": ("bag", "write a rosbag2 recording from nuScenes data, or show what is in one"),
     "replay": ("replay", "run the detector over a recording, offline and deterministic"),
     "doctor": ("doctor", "check this installation and say how to mend each fault"),
+    "demo": ("demo", "the whole job on a drive made on the spot, with the model that ships"),
     "prove-real": ("prove_real", "the whole job on a real key frame, over a real ROS 2 graph"),
 }
 

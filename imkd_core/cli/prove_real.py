@@ -16,10 +16,7 @@ Examples:
 """
 
 import argparse
-import json
-import math
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +48,12 @@ FIT: dict[str, Any] = {
     "distill": {},
 }
 
+CAVEAT = (
+    "A wiring proof: the student was fitted to the very frame that it is judged on. The figures "
+    "say that topics become boxes through the real path, and that the boxes follow what the "
+    "sensors show. They say nothing about accuracy on any other frame."
+)
+
 LICENCE = (
     "Made from nuScenes data, (c) Motional: non-commercial use only, CC BY-NC-SA 4.0 and the "
     "nuScenes terms of use, with attribution. Do not ship it."
@@ -74,6 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the proof; say where the report is, and which goals are missed."""
     from imkd_core.cli.common import open_nuscenes, parse_overrides
     from imkd_core.cli.proof import graph, judge, report, truth
+    from imkd_core.data.nuscenes_to_bag import NUSCENES_LICENCE
     from imkd_core.recipe import load_config
     from imkd_core.resources import share_folder
 
@@ -96,26 +100,14 @@ def run(arguments: argparse.Namespace) -> int:
     truth_at = truth.of_repeated_frame(record, PERIOD_S, config.inputs.bev)
     verdict = judge.judge(bundle, truth_at, (bag, recording), arguments.frames, source)
     _say(4, "writing the report")
-    report.write(output, verdict, record, config.inputs.bev)
-
-    summary = output / "summary.json"
-    text = json.dumps(without_nan(verdict.summary), indent=2, allow_nan=False)
-    summary.write_text(f"{text}\n", encoding="utf-8")
-    sys.stdout.write(f"report: {output / 'report.html'}\nsummary: {summary}\n")
-    missed = verdict.missed
-    for line in missed:
-        sys.stdout.write(f"MISSED {line}\n")
-    sys.stdout.write("proof failed\n" if missed else "every goal is met\n")
-    return 1 if missed else 0
-
-
-def without_nan(value: Any) -> Any:
-    """Return plain values in which numbers that JSON cannot say are None."""
-    if isinstance(value, Mapping):
-        return {key: without_nan(item) for key, item in value.items()}
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
+    words = report.Words(
+        title="IMKD on a real key frame",
+        subtitle=f"nuScenes {record.scene}, sample {record.token}",
+        caveat=CAVEAT,
+        data_notice=NUSCENES_LICENCE,
+    )
+    report.write(output, verdict, words, config.inputs.bev)
+    return report.finish(output, verdict.summary, verdict.missed)
 
 
 def _say(step: int, what: str) -> None:

@@ -6,7 +6,7 @@ lose them when the sensors are taken away. It says nothing about accuracy on oth
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,6 +69,21 @@ CONTROL_GOALS: Mapping[str, tuple[str, Mapping[str, Goal]]] = {
     "radar_masked": ("Radar masked", {"recall": Goal(label="recall")}),
     "radar_shifted": ("Radar shifted", {"recall": Goal(label="recall")}),
 }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judging:
+    """How frames are put together, and what is asked of them.
+
+    Attributes:
+        over_frames: figures of every frame -> one figure each.
+        goals: figure -> goal, for the figures of `GOALS`.
+        control_goals: as `CONTROL_GOALS`.
+    """
+
+    over_frames: Callable[[Sequence[Mapping[str, float]]], dict[str, float]]
+    goals: Mapping[str, Goal]
+    control_goals: Mapping[str, tuple[str, Mapping[str, Goal]]]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -139,6 +154,15 @@ def worst_figures(frames: Sequence[Mapping[str, float]]) -> dict[str, float]:
     return worst
 
 
+def mean_figures(frames: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Return the mean of each figure over the frames that have it; NaN where none has."""
+    means = {}
+    for name in frames[0] if frames else ():
+        known = [frame[name] for frame in frames if not math.isnan(frame[name])]
+        means[name] = sum(known) / len(known) if known else math.nan
+    return means
+
+
 def largest_difference(first: Detections, second: Detections) -> float:
     """Return the largest difference of any number of any box; infinite for other boxes.
 
@@ -151,10 +175,12 @@ def largest_difference(first: Detections, second: Detections) -> float:
     return max((float(np.abs(a - b).max(initial=0.0)) for a, b in pairs), default=0.0)
 
 
-def measures(figures: Mapping[str, float], notes: Mapping[str, str]) -> tuple[Measure, ...]:
+def measures(
+    figures: Mapping[str, float], notes: Mapping[str, str], goals: Mapping[str, Goal] = GOALS
+) -> tuple[Measure, ...]:
     """Return the figures with their goals."""
     return tuple(
-        _measure(goal, figures.get(name), notes.get(name, "")) for name, goal in GOALS.items()
+        _measure(goal, figures.get(name), notes.get(name, "")) for name, goal in goals.items()
     )
 
 
@@ -179,14 +205,38 @@ def control_recalls(
     return {name: float(is_found[part].mean()) for name, part in parts.items() if part.any()}
 
 
-def control_entry(name: str, description: str, recalls: Mapping[str, float]) -> Control:
+def control_entry(
+    name: str,
+    description: str,
+    recalls: Mapping[str, float],
+    control_goals: Mapping[str, tuple[str, Mapping[str, Goal]]] = CONTROL_GOALS,
+) -> Control:
     """Return a control with the goals that it has."""
-    title, goals = CONTROL_GOALS[name]
+    title, goals = control_goals[name]
     return Control(
         name=title,
         question=description,
         measures=tuple(_measure(goal, recalls.get(part)) for part, goal in goals.items()),
     )
+
+
+#: One frame that was fitted: the worst frame counts, and every goal must be met.
+STRICT = Judging(over_frames=worst_figures, goals=GOALS, control_goals=CONTROL_GOALS)
+
+#: A drive that nobody trained on: means over frames; only the path itself has goals.
+OBSERVED = Judging(
+    over_frames=mean_figures,
+    goals={
+        name: goal
+        if name in ("delivered_fraction", "online_offline_difference")
+        else Goal(label=goal.label.replace("Largest", "Mean of the largest"), unit=goal.unit)
+        for name, goal in GOALS.items()
+    },
+    control_goals={
+        name: (title, {part: Goal(label=goal.label) for part, goal in goals.items()})
+        for name, (title, goals) in CONTROL_GOALS.items()
+    },
+)
 
 
 def box_rows(found: Detections, truth: FrameTruth) -> tuple[BoxRow, ...]:

@@ -2,12 +2,14 @@
 """Fit the student to one frame, export it, and let the real ROS 2 graph answer a bag of it."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from imkd_core.cli.common import progress
 from imkd_core.data.bag_writer import BagWriter
 from imkd_core.data.dataset import DetectionDataset
-from imkd_core.data.nuscenes import SampleRecord
+from imkd_core.data.nuscenes import NuScenes, SampleRecord
 from imkd_core.data.nuscenes_to_bag import SceneOptions, provenance, write_scene
 from imkd_core.errors import ImkdError
 from imkd_core.recipe import Config
@@ -53,7 +55,21 @@ def write_repeated(record: SampleRecord, bag: Path, frames: int, period_s: float
         write_scene(record.source, record.scene, writer, options)
 
 
-def play(bundle: Bundle, bag: Path, output: Path, period_s: float, rate: float) -> Path:
+def write_drive(reader: NuScenes, scene: str, bag: Path, licence: str) -> int:
+    """Write a bag of a scene, sweeps and all; return its key frames."""
+    options = SceneOptions(with_sweeps=True)
+    with BagWriter(bag, overwrite=True, custom_data=provenance(scene, licence)) as writer:
+        return write_scene(reader, scene, writer, options)
+
+
+def play(
+    bundle: Bundle,
+    bag: Path,
+    output: Path,
+    period_s: float,
+    rate: float,
+    parameters: Mapping[str, Any] | None = None,
+) -> Path:
     """Play a bag through player, detector node and recorder; return the recording.
 
     Args:
@@ -62,6 +78,7 @@ def play(bundle: Bundle, bag: Path, output: Path, period_s: float, rate: float) 
         output: folder of the recording and the logs.
         period_s: time between two frames of the bag.
         rate: of playing.
+        parameters: more parameters of the node.
 
     Raises:
         ImkdError: the graph failed; the message holds the ends of the logs.
@@ -79,6 +96,7 @@ def play(bundle: Bundle, bag: Path, output: Path, period_s: float, rate: float) 
                 "model.threads": THREADS,
                 "sync.deadline_ms": DEADLINE_SHARE * period_s * 1e3,
                 "ego_motion.max_wait_ms": DEADLINE_SHARE * period_s * 1e3,
+                **(parameters or {}),
             },
             rate=rate,
             overwrite=True,

@@ -17,14 +17,15 @@ from imkd_core.errors import DataError
 from imkd_core.evaluation.controls import standard_controls
 from imkd_core.evaluation.proof import (
     SAME_BOX,
+    STRICT,
     FrameTruth,
+    Judging,
     control_entry,
     control_recalls,
     frame_figures,
     largest_difference,
     latency_rows,
     measures,
-    worst_figures,
 )
 from imkd_core.evaluation.report import Control, Measure, StageLatency
 from imkd_core.runtime.backends import BackendSettings, open_backend
@@ -54,6 +55,7 @@ class Verdict:
     Attributes:
         summary: plain values, for summary.json.
         measures, controls, latency: the same with goals, for the report.
+        answers: of the offline replay, in the order of time.
         shown: an answer of the offline replay whose boxes the graph gave too.
         truth: of that frame.
     """
@@ -62,6 +64,7 @@ class Verdict:
     measures: tuple[Measure, ...]
     controls: tuple[Control, ...]
     latency: tuple[StageLatency, ...]
+    answers: tuple[Detections, ...]
     shown: Answer
     truth: FrameTruth
 
@@ -83,6 +86,8 @@ def judge(
     bags: tuple[Path, Path],
     frames_in: int,
     source: str,
+    judging: Judging = STRICT,
+    parameters: Mapping[str, Any] | None = None,
 ) -> Verdict:
     """Compare the graph's answers with the truth and the offline replay, and run the controls.
 
@@ -92,6 +97,8 @@ def judge(
         bags: what was played, and what was recorded of the node's outputs.
         frames_in: key frames in the bag.
         source: where the frames are from.
+        judging: how frames are put together, and what is asked of them.
+        parameters: of the node, where they differ from its defaults.
 
     Raises:
         DataError: the graph or the replay gave no answer at all.
@@ -100,7 +107,7 @@ def judge(
 
     bag, recording = bags
     online = read_answers(recording, bundle.head.class_names)
-    offline, recalls = _replay(bundle, bag, truth_at)
+    offline, recalls = _replay(bundle, bag, truth_at, parameters or {})
     if not online or not offline:
         raise DataError(
             f"{len(online)} answers online and {len(offline)} offline of {frames_in} frames; the "
@@ -110,14 +117,16 @@ def judge(
     difference = _difference(online, [answer.detections for answer in offline])
     figures = {
         "delivered_fraction": len({found.stamp_ns for found in online}) / frames_in,
-        **worst_figures(by_frame),
+        **judging.over_frames(by_frame),
         "online_offline_difference": difference,
     }
     shown = offline[-1]
     truth = truth_at(shown.frame.stamp_ns)
+    notes = {"recall_1m": f"{int(truth.is_required.sum())} boxes"} if judging is STRICT else {}
     latency = latency_rows(_stages(recording))
     entries = tuple(
-        control_entry(name, question, values) for name, (question, values) in recalls.items()
+        control_entry(name, question, values, judging.control_goals)
+        for name, (question, values) in recalls.items()
     )
     return Verdict(
         summary={
@@ -135,16 +144,17 @@ def judge(
             "versions": _versions(),
             "model": _model_facts(bundle),
         },
-        measures=measures(figures, {"recall_1m": f"{int(truth.is_required.sum())} boxes"}),
+        measures=measures(figures, notes, judging.goals),
         controls=entries,
         latency=latency,
+        answers=tuple(answer.detections for answer in offline),
         shown=shown,
         truth=truth,
     )
 
 
 def _replay(
-    bundle: Bundle, bag: Path, truth_at: TruthAt
+    bundle: Bundle, bag: Path, truth_at: TruthAt, parameters: Mapping[str, Any]
 ) -> tuple[list[Answer], dict[str, tuple[str, dict[str, float]]]]:
     """Replay the bag offline; run the controls on its last frame, through the same bundle.
 
@@ -154,7 +164,8 @@ def _replay(
     from imkd_ros.bridge.parameters import NodeSettings
     from imkd_ros.replay import Replay
 
-    settings = NodeSettings(values={"model.bundle": str(bundle.root), "model.threads": THREADS})
+    own: dict[str, Any] = {"model.bundle": str(bundle.root), "model.threads": THREADS}
+    settings = NodeSettings(values=own | dict(parameters))
     with Replay(settings) as replay:
         answers = [
             Answer(frame=frame, rig=replay.rig, detections=found)
