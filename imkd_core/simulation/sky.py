@@ -82,10 +82,8 @@ def _clouds(rays: Float64) -> Float64:
     scale = 42.0 / np.maximum(rays[..., 2], 0.05)
     u = np.mod(rays[..., 0] * scale, 255.0).astype(np.float32)
     v = np.mod(rays[..., 1] * scale, 255.0).astype(np.float32)
-    return np.asarray(
-        cv2.remap(cloud_pattern(), u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP),
-        dtype=np.float64,
-    )
+    found = cv2.remap(cloud_pattern(), u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
+    return np.asarray(found, dtype=np.float64).reshape(u.shape)
 
 
 @cache
