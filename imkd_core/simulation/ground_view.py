@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The ground raster and its light as a camera sees them: homographies of pre-filtered rasters."""
 
+from functools import cache
 from itertools import pairwise
 from weakref import WeakKeyDictionary
 
@@ -14,6 +15,10 @@ from imkd_core.simulation.scene import Ground
 from imkd_core.simulation.view import View
 
 _LEVELS = 7
+
+#: Side of a pixel of the grain of the ground, and below which side of the picture's it is seen.
+_GRAIN_M = 0.012
+_GRAIN_SEEN_M = 0.016
 _PYRAMIDS: WeakKeyDictionary[Ground, list[NDArray[np.uint8]]] = WeakKeyDictionary()
 
 #: sRGB byte -> linear light.
@@ -66,7 +71,33 @@ def see_ground(view: View, ground: Ground, first_row: int) -> NDArray[np.uint8]:
         raster = levels[level]
         matrix = raster_from_pixel(view, ground.origin_m, ground.pixel_m * 2.0**level)
         warp_rows(raster, matrix, seen[top - first_row : bottom - first_row], top)
+    _add_grain(view, seen, first_row)
     return seen
+
+
+def _add_grain(view: View, seen: NDArray[np.uint8], first_row: int) -> None:
+    """Roughen the ground, in place, where the picture is finer than any raster of a town."""
+    plane = view.ground_plane()
+    if plane[1] <= 0:
+        return
+    wanted = 1 / (_GRAIN_SEEN_M * view.pixel_from_cam[1, 1])
+    start = int(np.ceil((wanted - plane[2] - plane[0] * view.width_px / 2) / plane[1]))
+    start = max(start, first_row)
+    if start >= view.height_px:
+        return
+    grain = np.empty((view.height_px - start, view.width_px), dtype=np.uint8)
+    warp_rows(_grain(), raster_from_pixel(view, (0.0, 0.0), _GRAIN_M), grain, start, tiled=True)
+    rows = seen[start - first_row :]
+    cv2.multiply(rows, cv2.merge([grain, grain, grain]), dst=rows, scale=1 / 128)
+
+
+@cache
+def _grain() -> NDArray[np.uint8]:
+    """Return a (512, 512) tile around 128."""
+    noise = np.random.default_rng(5).standard_normal((512, 512)).astype(np.float32)
+    soft = cv2.GaussianBlur(np.tile(noise, (3, 3)), (0, 0), 1.2)[512:1024, 512:1024]
+    level = 128 + 9 * soft / soft.std() + 5 * noise
+    return np.asarray(np.clip(level, 70, 190).astype(np.uint8))
 
 
 def warp_rows(
@@ -75,8 +106,13 @@ def warp_rows(
     rows: NDArray[np.uint8] | Float32,
     first_row: int,
     outside: tuple[float, float, float] | None = None,
+    tiled: bool = False,
 ) -> None:
-    """Fill `rows` (R, W, C), which begin at `first_row` of the picture, from a raster."""
+    """Fill `rows` (R, W, C), which begin at `first_row` of the picture, from a raster.
+
+    Beyond the raster is `outside`, or the raster again if `tiled`, or else its border.
+    """
+    border = cv2.BORDER_REPLICATE if outside is None else cv2.BORDER_CONSTANT
     moved = raster_from_pixel_ @ np.array([[1.0, 0, 0], [0, 1.0, first_row], [0, 0, 1.0]])
     cv2.warpPerspective(
         raster,
@@ -84,7 +120,7 @@ def warp_rows(
         rows.shape[1::-1],
         dst=rows,
         flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_REPLICATE if outside is None else cv2.BORDER_CONSTANT,
+        borderMode=cv2.BORDER_WRAP if tiled else border,
         borderValue=outside or (0, 0, 0),
     )
 
