@@ -62,7 +62,8 @@ def sight(
     Args:
         snapshot: the world at the key frame's time.
         cameras: of the vehicle.
-        lidar_points, radar_points: (N, 3) all returns of the key frame, global frame.
+        lidar_points: (N, 3) all returns of the key frame, global frame.
+        radar_points: likewise, of all radars.
     """
     ego = snapshot.global_from_ego[:2, 3]
     near = [

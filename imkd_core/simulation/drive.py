@@ -18,7 +18,7 @@ from imkd_core.simulation.actors import STEP_S, Actor, Crowd, Motion
 from imkd_core.simulation.bodies import BodyMaker
 from imkd_core.simulation.conditions import make_condition, words
 from imkd_core.simulation.ground import make_ground
-from imkd_core.simulation.roads import make_town
+from imkd_core.simulation.roads import Town, make_town
 from imkd_core.simulation.scene import Condition, Ground, Placed, Snapshot
 
 #: Bodies farther away than this are left out of a snapshot.
@@ -26,6 +26,9 @@ NEAR_M = 110.0
 
 #: Station of the main road at which the own vehicle starts.
 START_M = 90.0
+
+#: How far along a road things are put beyond where the own vehicle gets.
+SIGHT_M = 95.0
 
 _TRIES = 40
 
@@ -103,6 +106,16 @@ class Drive:
         return tuple(actor for actor in self.actors if actor.motion is not None)
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Wish:
+    """Where the own vehicle goes: its route, that of its lane straight on, and words for it."""
+
+    route: users.Route
+    straight: users.Route
+    words: str
+    turns: bool
+
+
 def plan_drive(seed: int, condition: str, name: str = "", duration_s: float = 20.0) -> Drive:
     """Plan a drive.
 
@@ -133,11 +146,17 @@ def _try_plan(
     town = make_town(length, START_M, rng)
     steps = int(np.ceil((duration_s + 1.0) / STEP_S)) + 1
     make = BodyMaker(rng, is_dark=condition.name == "night")
-    span = (10.0, length - 10.0)
-    street = life.Street(town=town, crowd=Crowd(steps=steps), make=make, rng=rng, span_m=span)
     lights = users.make_lights(duration_s, rng)
+    wish = _wish(town, lights, rng)
+    street = life.Street(
+        town=town,
+        crowd=Crowd(steps=steps),
+        make=make,
+        rng=rng,
+        spans_m=_spans(town, wish, duration_s),
+    )
     dirt = _furnish(street, lights)
-    planned = _plan_ego(street, lights)
+    planned = _plan_ego(street, lights, wish)
     if planned is None:
         return None
     ego, manoeuvre = planned
@@ -170,30 +189,49 @@ def _furnish(street: life.Street, lights: users.Lights) -> list[Float64]:
     return dirt
 
 
-def _plan_ego(street: life.Street, lights: users.Lights) -> tuple[Motion, str] | None:
-    """Put whoever drives ahead, then the own vehicle."""
-    rng, town = street.rng, street.town
+def _wish(town: Town, lights: users.Lights, rng: np.random.Generator) -> _Wish:
+    """Draw where the own vehicle goes."""
     lane = int(rng.integers(town.main.lanes))
-    route: users.Route | None = None
-    what = "straight on"
     if town.crossings and rng.random() < 0.45:
         to_right = bool(rng.random() < 0.5)
         route = users.turning_route(town, lights, town.crossings[0], False, to_right)
-        what = "turn right" if to_right else "turn left"
-        lane = town.main.lanes - 1 if to_right else 0
+        if route is not None:
+            lane = town.main.lanes - 1 if to_right else 0
+            straight = users.main_route(town, lights, lane, False)
+            words = "turn right" if to_right else "turn left"
+            return _Wish(route=route, straight=straight, words=words, turns=True)
     straight = users.main_route(town, lights, lane, False)
-    if route is None:
-        route, what = straight, "straight on"
+    return _Wish(route=straight, straight=straight, words="straight on", turns=False)
+
+
+def _spans(town: Town, wish: _Wish, duration_s: float) -> tuple[tuple[float, float], ...]:
+    """Return the part of each road that may come into sight."""
+    end = town.main.center.length_m - 10.0
+    reach = START_M + 1.05 * town.main.speed_mps * duration_s + SIGHT_M
+    if wish.turns:
+        reach = town.crossings[0].station_m + SIGHT_M
+    spans = [(START_M - 75.0, min(end, reach))]
+    for number, crossing in enumerate(town.crossings):
+        is_taken = wish.turns and number == 0
+        half = crossing.middle_m - 8.0 if is_taken else SIGHT_M
+        middle = crossing.middle_m
+        low, high = (middle + arm * half if arm in crossing.arms else middle for arm in (-1, 1))
+        is_near = crossing.station_m < reach
+        spans.append((low, high) if is_near else (middle, middle))
+    return tuple(spans)
+
+
+def _plan_ego(street: life.Street, lights: users.Lights, wish: _Wish) -> tuple[Motion, str] | None:
+    """Put whoever drives ahead, then the own vehicle."""
     _put_crossers(street, lights)
-    users.put_stream(street, [straight], (START_M + 14.0, START_M + 130.0), 22.0)
-    planned = users.plan_ego(street, route, START_M)
+    users.put_stream(street, [wish.straight], (START_M + 14.0, START_M + 130.0), 22.0)
+    planned = users.plan_ego(street, wish.route, START_M)
     if planned is None:
         return None
     motion, footprint = planned
     street.crowd.reserve(footprint)
-    if float(motion.speed_mps.min()) < 0.2 < float(motion.speed_mps.max()):
-        what += ", stops"
-    return motion, what
+    stops = float(motion.speed_mps.min()) < 0.2 < float(motion.speed_mps.max())
+    return motion, wish.words + (", stops" if stops else "")
 
 
 def _populate(street: life.Street, lights: users.Lights, ego: Motion) -> None:

@@ -66,13 +66,7 @@ def make_ground(
     """
     canvas = _Canvas(*bounds_m)
     roads = [(town.main, _whole(town.main)), *((c.road, _arms(c, town)) for c in town.crossings)]
-    for road, spans in roads:
-        for low, high in spans:
-            canvas.fill([band(road.center, low, high, -road.edge_m, road.edge_m)], PAVEMENT)
-    for road, spans in roads:
-        for low, high in spans:
-            half = road.kerb_m + 0.2
-            canvas.fill([band(road.center, low, high, -half, half)], KERB)
+    _paint_beds(canvas, roads)
     for road, spans in roads:
         _paint_road(canvas, road, spans)
     _paint_patches(canvas, town.main, rng)
@@ -104,6 +98,14 @@ def _arms(crossing: Crossing, town: Town) -> list[tuple[float, float]]:
     inside = min(0.5, town.main.lanes_m)
     spans = {-1: (0.0, middle + inside), 1: (middle - inside, end)}
     return [spans[arm] for arm in crossing.arms]
+
+
+def _paint_beds(canvas: _Canvas, roads: list[tuple[Road, list[tuple[float, float]]]]) -> None:
+    """Paint pavements, then kerbs on them; a road's asphalt covers those of the others."""
+    for kind in (PAVEMENT, KERB):
+        for road, spans in roads:
+            half = road.edge_m if kind == PAVEMENT else road.kerb_m + 0.2
+            canvas.fill([_span(road, *span, -half, half) for span in spans], kind)
 
 
 def _paint_road(canvas: _Canvas, road: Road, spans: list[tuple[float, float]]) -> None:
@@ -159,7 +161,7 @@ def _paint_crossing(canvas: _Canvas, main: Road, crossing: Crossing) -> None:
     canvas.fill([band(main.center, low, high, -main.lanes_m + 0.1, main.lanes_m - 0.1)], ASPHALT)
     for arm in crossing.arms:
         ends = sorted((middle + arm * (main.lanes_m - 0.4), middle + arm * (main.kerb_m + 0.3)))
-        canvas.fill([band(side.center, *ends, -side.kerb_m, side.kerb_m)], ASPHALT)
+        canvas.fill([_span(side, ends[0], ends[1], -side.kerb_m, side.kerb_m)], ASPHALT)
         _paint_zebra(canvas, side, middle + arm * (main.kerb_m + 2.2))
         _paint_stop_line(canvas, side, middle + arm * (main.kerb_m + 4.6), arm)
     for sign in (-1, 1):
@@ -203,8 +205,9 @@ def _coloured(canvas: _Canvas, rng: np.random.Generator) -> Ground:
         albedo[here] = np.asarray(color) * tint[kind] * (1 + spread * shade[:, None])
         reflectance[here] = 255 * infrared * (1 + 0.6 * spread * shade)
     colors = albedo.clip(0, 255).astype(np.uint8)
+    # lane marks are little wider than a pixel: soft edges instead of stairs
     return Ground(
-        albedo=colors[index],
+        albedo=np.asarray(cv2.GaussianBlur(colors[index], (3, 3), 0.6), dtype=np.uint8),
         reflectance=reflectance.clip(0, 255).astype(np.uint8)[index],
         origin_m=(float(canvas.origin_m[0]), float(canvas.origin_m[1])),
         pixel_m=canvas.pixel_m,

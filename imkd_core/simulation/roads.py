@@ -50,17 +50,21 @@ class Path:
 
     def position(self, station_m: ArrayLike) -> Float64:
         """Return (..., 2) points at stations; the ends hold beyond them."""
-        x = np.interp(station_m, self.station_m, self.points_m[:, 0])
-        y = np.interp(station_m, self.station_m, self.points_m[:, 1])
+        station = np.asarray(station_m, dtype=np.float64)
+        x = np.interp(station, self.station_m, self.points_m[:, 0])
+        y = np.interp(station, self.station_m, self.points_m[:, 1])
         return np.stack([x, y], axis=-1)
 
     def yaw(self, station_m: ArrayLike) -> Float64:
         """Return (...) headings at stations."""
-        return np.asarray(np.interp(station_m, self.station_m, self.yaw_rad))
+        return np.asarray(
+            np.interp(np.asarray(station_m, dtype=np.float64), self.station_m, self.yaw_rad)
+        )
 
     def curvature(self, station_m: ArrayLike) -> Float64:
         """Return (...) curvatures at stations."""
-        return np.asarray(np.interp(station_m, self.station_m, self.curvature_radpm))
+        station = np.asarray(station_m, dtype=np.float64)
+        return np.asarray(np.interp(station, self.station_m, self.curvature_radpm))
 
     def beside(self, station_m: ArrayLike, offset_m: ArrayLike) -> Float64:
         """Return (..., 2) points to the left of the path by an offset."""
@@ -213,7 +217,7 @@ def make_town(length_m: float, start_m: float, rng: np.random.Generator) -> Town
     while len(found) < crossings and station < length_m - 90.0:
         found.append(_crossing(main, station, rng))
         station += rng.uniform(90.0, 140.0)
-    zebras = []
+    zebras: list[float] = []
     for _ in range(2):
         zebra = float(rng.uniform(start_m + 20.0, start_m + 150.0))
         if all(abs(zebra - c.station_m) > 28.0 for c in found) and not zebras:
@@ -225,7 +229,8 @@ def turn(first: Path, second: Path, radius_m: float) -> Path:
     """Return a path along `first`, around the corner where they meet, and along `second`.
 
     Args:
-        first, second: lanes that cross.
+        first: lane to leave.
+        second: lane to join; it crosses the first.
         radius_m: about how far before the corner the curve begins.
     """
     difference = first.points_m[:, None] - second.points_m[None]

@@ -203,7 +203,7 @@ def _use_one_thread() -> None:
 
 def _known_scenes(output: Path, options: SimulationOptions, at_least: int) -> list[str]:
     """Return all finished scenes, those beyond the number asked for as well."""
-    scenes = []
+    scenes: list[str] = []
     while len(scenes) < at_least or drive_rows_path(output, options.scene(len(scenes))).is_file():
         scenes.append(options.scene(len(scenes)))
     return scenes

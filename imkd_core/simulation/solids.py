@@ -5,7 +5,7 @@ Blocks are made in any convenient coordinates (x forward, y left, z up, metres);
 what was made so that it fills its box exactly.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -31,7 +31,8 @@ def frustum(
     """Return a body between two level rectangles.
 
     Args:
-        bottom, top: (x0, x1, y0, y1), metres.
+        bottom: (x0, x1, y0, y1), metres.
+        top: likewise.
         z_m: heights of both.
         surface: of all faces.
         panels: what is painted on the faces, see `Panel`.
@@ -70,13 +71,10 @@ def painted(face: Face, rect: Rect, surface: Surface) -> Face:
         rect: (u0, u1, v0, v1), 0..1.
         surface: of the paint.
     """
-    a, b, c, d = face.corners_m
     u0, u1, v0, v1 = rect
-    corners = [
-        (1 - u) * (1 - v) * a + u * (1 - v) * b + u * v * c + (1 - u) * v * d
-        for u, v in ((u0, v0), (u1, v0), (u1, v1), (u0, v1))
-    ]
-    return Face(corners_m=np.array(corners), surface=surface)
+    u, v = np.array([u0, u1, u1, u0]), np.array([v0, v0, v1, v1])
+    shares = np.stack([(1 - u) * (1 - v), u * (1 - v), u * v, (1 - u) * v], axis=1)
+    return Face(corners_m=shares @ face.corners_m, surface=surface)
 
 
 def prism(
@@ -91,7 +89,7 @@ def prism(
     """
     outline = convex_hull(np.asarray(profile_xz, dtype=np.float64))
     right = np.column_stack([outline[:, 0], np.full(len(outline), y_m[0]), outline[:, 1]])
-    left = right + (0.0, y_m[1] - y_m[0], 0.0)
+    left = right + np.array([0.0, y_m[1] - y_m[0], 0.0])
     caps = [Face(corners_m=side, surface=cap_surface or surface) for side in (right, left[::-1])]
     following = np.roll(np.arange(len(outline)), -1)
     rim = [
@@ -149,13 +147,8 @@ def octahedron(center_m: ArrayLike, radius_m: ArrayLike, surface: Surface) -> So
 
 def moved(solid: Solid, rotation: Float64, offset_m: ArrayLike) -> Solid:
     """Return a solid turned by (3, 3) about the origin, then shifted."""
-
-    def move(face: Face) -> Face:
-        corners = face.corners_m @ rotation.T + np.asarray(offset_m)
-        return Face(corners_m=corners, surface=face.surface)
-
-    decals = tuple((i, move(face)) for i, face in solid.decals)
-    return Solid(faces=tuple(move(face) for face in solid.faces), decals=decals)
+    offset, turn = np.asarray(offset_m, dtype=np.float64), rotation.T
+    return _mapped(solid, lambda corners: corners @ turn + offset)
 
 
 def fitted(solids: Sequence[Solid], size_m: tuple[float, float, float]) -> Shape:
@@ -164,9 +157,15 @@ def fitted(solids: Sequence[Solid], size_m: tuple[float, float, float]) -> Shape
     low, high = corners.min(axis=0), corners.max(axis=0)
     scale = np.asarray(size_m) / (high - low)
     offset = -(low + high) / 2 * scale
-    return Shape(
-        solids=tuple(moved(solid, np.diag(scale), offset) for solid in solids), size_m=size_m
-    )
+    scaled = (_mapped(solid, lambda corners: corners * scale + offset) for solid in solids)
+    return Shape(solids=tuple(scaled), size_m=size_m)
+
+
+def _mapped(solid: Solid, change: Callable[[Float64], Float64]) -> Solid:
+    """Return a solid with changed corners."""
+    faces = [Face(corners_m=change(f.corners_m), surface=f.surface) for f in solid.faces]
+    decals = [(i, Face(corners_m=change(f.corners_m), surface=f.surface)) for i, f in solid.decals]
+    return Solid(faces=tuple(faces), decals=tuple(decals))
 
 
 def convex_hull(points: Float64) -> Float64:

@@ -26,14 +26,20 @@ class Street:
         crowd: everything that has a place.
         make: maker of bodies.
         rng: chance.
-        span_m: stations of the main road near which things are put.
+        spans_m: stations (from, to) of each road of the town between which things are put.
     """
 
     town: Town
     crowd: Crowd
     make: BodyMaker
     rng: np.random.Generator
-    span_m: tuple[float, float]
+    spans_m: tuple[tuple[float, float], ...]
+
+    def span(self, road: Road) -> tuple[float, float]:
+        """Return the stations of a road between which things are put."""
+        return next(
+            span for own, span in zip(self.town.roads, self.spans_m, strict=True) if own is road
+        )
 
     def put(
         self,
@@ -66,7 +72,7 @@ class Street:
 def put_houses(street: Street) -> None:
     """Line the roads with houses, gaps between them closed by walls or hedges here and there."""
     for road in street.town.roads:
-        low, high = street.span_m if road is street.town.main else (0.0, road.center.length_m)
+        low, high = street.span(road)
         for side in (-1, 1):
             station = low
             while station < high:
@@ -77,7 +83,7 @@ def put_furniture(street: Street) -> None:
     """Put lamps, trees, signs, shelters and clutter on the pavements."""
     rng, town = street.rng, street.town
     for road in town.roads:
-        low, high = street.span_m if road is town.main else (8.0, road.center.length_m - 8.0)
+        low, high = street.span(road)
         for side in (-1, 1):
             shift = float(rng.uniform(0.0, 12.0))
             for station in np.arange(low + shift, high, 13.0):
@@ -90,7 +96,7 @@ def put_furniture(street: Street) -> None:
                 _put_furniture(street, road, float(station), side, kind)
     if rng.random() < 0.6:
         side = int(rng.choice([-1, 1]))
-        station = float(rng.uniform(street.span_m[0] + 60, street.span_m[0] + 200))
+        station = float(rng.uniform(*street.span(town.main)))
         offset = side * (town.main.kerb_m + town.main.pavement_m - 0.9)
         turned = 0.0 if side < 0 else np.pi
         if not town.is_in_crossing(station, 4.0):
@@ -115,7 +121,7 @@ def park_vehicles(street: Street, share: float) -> None:
     for road in street.town.roads:
         if not road.parking_m:
             continue
-        low, high = street.span_m if road is street.town.main else (12.0, road.center.length_m)
+        low, high = street.span(road)
         for side in (-1, 1):
             for start in np.arange(low, high - BAY_M, BAY_M):
                 if rng.random() < share:
@@ -209,7 +215,7 @@ def put_work_site(street: Street, start_m: float) -> list[Float64]:
 def put_cone_rows(street: Street, start_m: float) -> None:
     """Put short rows of cones or barriers along the kerb."""
     rng, main = street.rng, street.town.main
-    for _ in range(int(rng.integers(2, 5))):
+    for _ in range(int(rng.integers(1, 4))):
         side, low = int(rng.choice([-1, 1])), float(rng.uniform(start_m, start_m + 150.0))
         if rng.random() < 0.5:
             _put_row(street, side, (low, low + rng.uniform(6.0, 14.0)), main.kerb_m + 0.7, 0.6)

@@ -105,7 +105,7 @@ def test_the_devkit_loads_it(devkit, dataroot):
     assert len(devkit.scene) == DRIVES
     assert devkit.scene[1]["description"].startswith("night, ")
     sample = devkit.sample[3]
-    path, boxes, _ = devkit.get_sample_data(sample["data"]["CAM_FRONT"])
+    path, *_ = devkit.get_sample_data(sample["data"]["CAM_FRONT"])
     assert path.startswith(str(dataroot))
     lidar, _ = LidarPointCloud.from_file_multisweep(devkit, sample, LIDAR, LIDAR, nsweeps=10)
     assert lidar.nbr_points() > 100_000
