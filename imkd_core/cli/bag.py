@@ -25,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     write.add_argument("--version", help="table folder (default: the only v1.0-* there is)")
     write.add_argument("--scene", help="name of the scene (default: the first)")
     write.add_argument("--sweeps", action="store_true", help="readings between key frames too")
+    write.add_argument("--lidar", action="store_true", help="the LiDAR's points too")
     write.add_argument("--key-frames", type=int, help="the first so many (default: all)")
     write.add_argument("--repeat", type=int, default=1, help="the scene so many times in a row")
     write.add_argument("--period-s", type=float, help="time from one repetition to the next")
@@ -50,6 +51,7 @@ def _write(arguments: argparse.Namespace) -> int:
     scene = arguments.scene or reader.scenes[0]
     options = SceneOptions(
         with_sweeps=arguments.sweeps,
+        with_lidar=arguments.lidar,
         key_frames=arguments.key_frames,
         repeat=arguments.repeat,
         period_s=arguments.period_s,

@@ -6,8 +6,10 @@
         frame, truth = record.frame(radar_sweeps=6), record.truth()
 
 Every sensor has a stamp and an ego pose of its own. The reference of a sample is the ego frame at
-its LIDAR_TOP stamp: `frame.reference_from_ego` brings every reading there. Sensors keep the
-channel names of nuScenes. A radar or camera that a sample lacks is simply not in it.
+its LIDAR_TOP stamp: `frame.reference_from_ego` brings every reading there. A sample without
+LIDAR_TOP has its own timestamp and the ego pose that it names (`ego_pose_token`, which nuScenes
+does not have) as reference, and without that its reading nearest in time. Sensors keep the channel
+names of the tables. A radar or camera that a sample lacks is simply not in it.
 """
 
 from collections.abc import Mapping
@@ -17,8 +19,8 @@ from types import MappingProxyType
 
 import numpy as np
 
-from imkd_core.data.nuscenes_reading import Reading, read_reading
-from imkd_core.data.nuscenes_tables import Tables
+from imkd_core.data.nuscenes_reading import Reading, read_pose, read_reading
+from imkd_core.data.nuscenes_tables import Record, Tables
 from imkd_core.data.nuscenes_truth import Truth, read_truth
 from imkd_core.data.point_clouds import RadarFilter, read_lidar_bin, to_lidar_cloud
 from imkd_core.errors import DataError
@@ -52,7 +54,8 @@ class SampleRecord:
     Attributes:
         token: of the sample.
         scene: name of its scene.
-        stamp_ns: the reference time, LIDAR_TOP's stamp.
+        stamp_ns: the reference time, LIDAR_TOP's stamp where there is one.
+        global_from_reference: pose (4, 4) of the ego frame at the reference time.
         rig: calibration of the cameras and radars that this sample has.
         readings: channel -> key frame reading, cameras first, then radars, then LiDAR.
     """
@@ -60,14 +63,15 @@ class SampleRecord:
     token: str
     scene: str
     stamp_ns: int
+    global_from_reference: Float64
     rig: SensorRig
     readings: Mapping[str, Reading]
     source: "NuScenes" = field(repr=False)
 
     @property
-    def global_from_reference(self) -> Float64:
-        """Pose (4, 4) of the ego frame at the reference time."""
-        return self.readings[LIDAR].global_from_ego
+    def has_lidar(self) -> bool:
+        """Whether `lidar` can be asked; if not, the sample teaches by its labels alone."""
+        return LIDAR in self.readings
 
     @property
     def description(self) -> str:
@@ -103,6 +107,8 @@ class SampleRecord:
         radars = {name: self.history(name, radar_sweeps) for name in self.rig.radars}
         scans = [scan for scans in radars.values() for scan in scans]
         keep = self.source.radar_filter
+        motion = {r.stamp_ns: self.reference_from_ego(r) for r in (*cameras, *scans)}
+        motion[self.stamp_ns] = self._from_reference(self.global_from_reference)
         return Frame(
             stamp_ns=self.stamp_ns,
             cameras={reading.sensor: reading.image(target_width_px) for reading in cameras},
@@ -110,15 +116,12 @@ class SampleRecord:
                 name: tuple(scan.radar_cloud(keep) for scan in scans)
                 for name, scans in radars.items()
             },
-            reference_from_ego={
-                reading.stamp_ns: self.reference_from_ego(reading)
-                for reading in (*cameras, *scans, self.readings[LIDAR])
-            },
+            reference_from_ego=motion,
         )
 
     def reference_from_ego(self, reading: Reading) -> Float64:
         """Return (4, 4) from the ego frame at a reading's stamp to the reference ego frame."""
-        return np.asarray(invert_transform(self.global_from_reference) @ reading.global_from_ego)
+        return self._from_reference(reading.global_from_ego)
 
     def lidar(self, sweeps: int = 1, min_distance_m: float = 0.0) -> tuple[LidarCloud, Float64]:
         """Read LIDAR_TOP, merged with past sweeps in the LiDAR frame of the reference time.
@@ -132,8 +135,13 @@ class SampleRecord:
             The cloud, with the age of each point, and (4, 4) `ego_from_lidar`.
 
         Raises:
-            DataError: a file is missing or malformed.
+            DataError: there is no LiDAR, or a file is missing or malformed.
         """
+        if not self.has_lidar:
+            raise DataError(
+                f"sample '{self.token}' has no {LIDAR}: it can be trained on by its labels alone, "
+                "but no LiDAR teacher learns from it"
+            )
         newest = self.readings[LIDAR]
         lidar_from_reference = invert_transform(newest.ego_from_sensor)
         parts = [
@@ -155,6 +163,9 @@ class SampleRecord:
         """
         ego_from_global = invert_transform(self.global_from_reference)
         return read_truth(self.source.tables, self.token, ego_from_global, self.stamp_ns)
+
+    def _from_reference(self, global_from_ego: Float64) -> Float64:
+        return np.asarray(invert_transform(self.global_from_reference) @ global_from_ego)
 
 
 class NuScenes:
@@ -201,25 +212,24 @@ class NuScenes:
         """Return a sample by its token.
 
         Raises:
-            DataError: a record is missing or malformed, or the sample has no LIDAR_TOP.
+            DataError: a record is missing or malformed, or the sample has no reading at all.
         """
         sample = self.tables.get("sample", token)
         records = [row for row in self.tables.readings(token) if row["is_key_frame"]]
-        found = sorted(
-            (read_reading(self.tables, record) for record in records),
-            key=lambda reading: _ORDER.get(reading.sensor, len(_ORDER)),
-        )
+        found = sorted((read_reading(self.tables, record) for record in records), key=_rank)
         readings = {reading.sensor: reading for reading in found}
-        if LIDAR not in readings or len(readings) != len(found):
+        if not found or len(readings) != len(found):
             raise DataError(
-                f"sample '{token}': expected one key frame reading per channel and {LIDAR} among "
-                f"them, got {[reading.sensor for reading in found]}"
+                f"sample '{token}': expected one key frame reading per channel and at least one, "
+                f"got {[reading.sensor for reading in found]}"
             )
-        radars = [reading for reading in found if reading.sensor.startswith("RADAR")]
+        stamp_ns, global_from_reference = self._reference(sample, readings)
+        radars = [reading for reading in found if reading.modality == "radar"]
         return SampleRecord(
             token=token,
             scene=self.tables.get("scene", sample["scene_token"])["name"],
-            stamp_ns=readings[LIDAR].stamp_ns,
+            stamp_ns=stamp_ns,
+            global_from_reference=global_from_reference,
             rig=SensorRig(
                 cameras={r.sensor: r.camera for r in found if r.camera is not None},
                 radars={r.sensor: r.ego_from_sensor for r in radars},
@@ -239,6 +249,17 @@ class NuScenes:
         found = [read_reading(self.tables, record) for record in records]
         return tuple(sorted(found, key=lambda r: (r.stamp_ns, r.sensor)))
 
+    def _reference(self, sample: Record, readings: Mapping[str, Reading]) -> tuple[int, Float64]:
+        """Return stamp and ego pose that a sample's truth and readings are brought to."""
+        if LIDAR in readings:
+            return readings[LIDAR].stamp_ns, readings[LIDAR].global_from_ego
+        stamp_ns = sample["timestamp"] * 1000
+        pose_token = sample.get("ego_pose_token")
+        if isinstance(pose_token, str):
+            return stamp_ns, read_pose(self.tables.get("ego_pose", pose_token), "ego_pose")
+        nearest = min(readings.values(), key=lambda reading: abs(reading.stamp_ns - stamp_ns))
+        return nearest.stamp_ns, nearest.global_from_ego
+
     def _chain(self, scene_token: str) -> list[str]:
         """Return the samples of a scene by following `next`."""
         tokens: dict[str, None] = {}
@@ -249,3 +270,10 @@ class NuScenes:
             tokens[token] = None
             token = self.tables.get("sample", token)["next"]
         return list(tokens)
+
+
+def _rank(reading: Reading) -> tuple[int, int]:
+    """Return where a reading stands in a sample; other names stay in the order of the table."""
+    kinds = ("camera", "radar", "lidar")
+    kind = kinds.index(reading.modality) if reading.modality in kinds else len(kinds)
+    return kind, _ORDER.get(reading.sensor, len(_ORDER))

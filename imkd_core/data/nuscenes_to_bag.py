@@ -6,11 +6,12 @@
         write_scene(NuScenes(root), "scene-0061", bag, SceneOptions(repeat=20))
 
 Topics: `/sensing/<camera>/image/compressed` (the original JPEG bytes) and `.../camera_info`,
-`/sensing/<radar>/points` (all returns, all 18 fields), `/tf`, `/tf_static`, `/odometry`,
+`/sensing/<radar>/points` (all returns, all 18 fields), on demand `/sensing/lidar_top/points` (x, y,
+z, intensity 0..255, ring), `/tf`, `/tf_static`, `/odometry`,
 `/ground_truth/boxes` and `/ground_truth/objects`. Frames: odom -> base_link at every stamp, where
 odom is the vehicle's pose at the first key frame and base_link is nuScenes' ego frame; base_link
--> `<camera>_optical_frame` and `<radar>`. The log time of a message is its stamp; poses are logged
-a little before, as odometry runs ahead of images.
+-> `<camera>_optical_frame`, `<radar>` and `lidar_top`. The log time of a message is its stamp;
+poses are logged a little before, as odometry runs ahead of images.
 """
 
 from collections.abc import Callable, Iterator
@@ -24,10 +25,15 @@ from imkd_core.data.bag_writer import BagWriter
 from imkd_core.data.box_messages import make_box_array, make_objects_table
 from imkd_core.data.ego_messages import EgoTrack
 from imkd_core.data.messages import make, make_header, make_point_cloud, make_transform
-from imkd_core.data.nuscenes import LIDAR, NuScenes, SampleRecord
+from imkd_core.data.nuscenes import NuScenes, SampleRecord
 from imkd_core.data.nuscenes_reading import Reading
 from imkd_core.data.nuscenes_truth import Truth
-from imkd_core.data.point_clouds import RADAR_RECORD, RadarFilter, read_radar_pcd
+from imkd_core.data.point_clouds import (
+    RADAR_RECORD,
+    RadarFilter,
+    read_lidar_bin,
+    read_radar_pcd,
+)
 from imkd_core.errors import ConfigError, DataError
 from imkd_core.geometry import invert_transform
 from imkd_core.types import CameraModel
@@ -51,6 +57,7 @@ class SceneOptions:
 
     Attributes:
         with_sweeps: images and scans between key frames too, where the dataroot has them.
+        with_lidar: the LiDAR too, which the vehicle does not need; half a megabyte a sweep.
         key_frames: the first so many key frames of the scene; None = all.
         repeat: the scene, so many times one after another, stamps running on. Poses are the same
             every time: the vehicle jumps back.
@@ -61,6 +68,7 @@ class SceneOptions:
     """
 
     with_sweeps: bool = False
+    with_lidar: bool = False
     key_frames: int | None = None
     repeat: int = 1
     period_s: float | None = None
@@ -119,7 +127,7 @@ def write_scene(
     samples = nuscenes.samples(scene)[: options.key_frames]
     if not samples:
         raise DataError(f"scene '{scene}' has no samples; its tables are incomplete")
-    readings = _readings(nuscenes, scene, samples, options.with_sweeps)
+    readings = _readings(nuscenes, scene, samples, options)
     entries = sorted(_entries(samples, readings), key=lambda entry: entry.log_ns)
     period_ns = _period_ns(samples, entries, options)
     static = _make_static(entries[0].log_ns, readings)
@@ -136,20 +144,21 @@ def write_scene(
 
 
 def _readings(
-    nuscenes: NuScenes, scene: str, samples: tuple[SampleRecord, ...], with_sweeps: bool
+    nuscenes: NuScenes, scene: str, samples: tuple[SampleRecord, ...], options: SceneOptions
 ) -> tuple[Reading, ...]:
-    """Return the readings of cameras and radars to write, up to the last of the samples."""
+    """Return the readings to write, up to the last of the samples."""
     found = tuple(reading for sample in samples for reading in sample.readings.values())
-    if with_sweeps:
+    if options.with_sweeps:
         last_ns = max(reading.stamp_ns for reading in found)
         found = tuple(r for r in nuscenes.readings(scene) if r.stamp_ns <= last_ns)
-    return tuple(r for r in found if r.camera is not None or r.sensor.startswith("RADAR"))
+    wanted = {"camera", "radar", *(("lidar",) if options.with_lidar else ())}
+    return tuple(reading for reading in found if reading.modality in wanted)
 
 
 def _entries(samples: tuple[SampleRecord, ...], readings: tuple[Reading, ...]) -> Iterator[_Entry]:
     odom_from_global = invert_transform(samples[0].global_from_reference)
-    keys = [sample.readings[LIDAR] for sample in samples]
-    poses = {r.stamp_ns: odom_from_global @ r.global_from_ego for r in (*readings, *keys)}
+    poses = {r.stamp_ns: odom_from_global @ r.global_from_ego for r in readings}
+    poses |= {s.stamp_ns: odom_from_global @ s.global_from_reference for s in samples}
     track = EgoTrack(poses)
     for stamp_ns in poses:
         log_ns = stamp_ns - POSE_LEAD_NS
@@ -234,8 +243,8 @@ def _make_camera_info(reading: Reading, camera: CameraModel, shift_ns: int) -> A
         header=make_header(reading.stamp_ns + shift_ns, optical_frame(reading.sensor)),
         height=camera.height_px,
         width=camera.width_px,
-        distortion_model="plumb_bob",
-        d=np.zeros(5),
+        distortion_model=camera.distortion_model if camera.distortion else "plumb_bob",
+        d=np.array(camera.distortion or (0.0,) * 5),
         k=camera.pixel_from_cam.reshape(-1),
         r=np.eye(3).reshape(-1),
         p=projection.reshape(-1),
@@ -246,12 +255,17 @@ def _make_camera_info(reading: Reading, camera: CameraModel, shift_ns: int) -> A
 
 
 def _make_points(reading: Reading, shift_ns: int) -> Any:
-    points = read_radar_pcd(reading.path, RadarFilter.none())
+    stamp_ns, frame_id = reading.stamp_ns + shift_ns, reading.sensor.lower()
+    if reading.modality == "lidar":
+        x, y, z, intensity, ring = read_lidar_bin(reading.path).T
+        columns = {"x": x, "y": y, "z": z, "intensity": intensity, "ring": ring.astype(np.uint16)}
+        return make_point_cloud(stamp_ns, frame_id, columns)
+    points = read_radar_pcd(reading.path, RadarFilter.none(), reading.max_points)
     columns = {
         name: points[:, i].astype(RADAR_RECORD[name])
         for i, name in enumerate(RADAR_RECORD.names or ())
     }
-    return make_point_cloud(reading.stamp_ns + shift_ns, reading.sensor.lower(), columns)
+    return make_point_cloud(stamp_ns, frame_id, columns)
 
 
 def _make_static(stamp_ns: int, readings: tuple[Reading, ...]) -> Any:

@@ -359,9 +359,66 @@ def test_missing_cameras_and_radars_are_simply_not_there(tmp_path):
 # --- broken dataroots ----------------------------------------------------------------------------
 
 
-def test_a_sample_without_the_reference_sensor_is_refused(tmp_path):
-    write_dataroot(tmp_path, 1, cameras=(FRONT,), radars=(), lidar=False)
-    with pytest.raises(DataError, match=r"LIDAR_TOP.*\['CAM_FRONT'\]"):
+def test_a_sample_without_lidar_is_read_with_the_reading_nearest_in_time_as_reference(tmp_path):
+    radar = "RADAR_FRONT_LEFT"  # 6 ms after the sample's timestamp, the camera 40 ms before it
+    write_dataroot(tmp_path, 1, cameras=(FRONT,), radars=(radar,), lidar=False)
+    (record,) = NuScenes(tmp_path).samples()
+    nearest = record.readings[radar]
+    assert not record.has_lidar
+    assert record.stamp_ns == nearest.stamp_ns
+    np.testing.assert_array_equal(record.global_from_reference, nearest.global_from_ego)
+    frame = record.frame()
+    assert set(frame.cameras) == {FRONT}
+    np.testing.assert_allclose(frame.motion_at(record.stamp_ns), np.eye(4), atol=1e-9)
+    assert len(record.truth()) > 5
+    with pytest.raises(DataError, match=r"no LIDAR_TOP.*labels alone"):
+        record.lidar()
+
+
+def test_a_sample_without_lidar_may_name_the_ego_pose_of_its_own_time(tmp_path):
+    drive = write_dataroot(tmp_path, 1, cameras=(FRONT,), radars=(), lidar=False)
+    pose = {**drive.tables["ego_pose"][0], "token": "mine", "translation": [1.0, 2.0, 3.0]}
+    drive.tables["ego_pose"].append(pose)
+    drive.tables["sample"][0]["ego_pose_token"] = "mine"
+    drive.rewrite("ego_pose")
+    drive.rewrite("sample")
+    (record,) = NuScenes(tmp_path).samples()
+    assert record.stamp_ns == drive.tables["sample"][0]["timestamp"] * 1000
+    np.testing.assert_array_equal(record.global_from_reference[:3, 3], [1, 2, 3])
+    np.testing.assert_allclose(record.frame().motion_at(record.stamp_ns), np.eye(4), atol=1e-9)
+
+
+def test_names_and_lenses_that_nuscenes_does_not_have_are_understood(tmp_path):
+    drive = write_dataroot(tmp_path, 1, cameras=(FRONT,), radars=("RADAR_FRONT",), lidar=False)
+    names = {FRONT: "left_eye", "RADAR_FRONT": "bumper"}
+    for row in drive.tables["sensor"]:
+        row["channel"] = names[row["channel"]]
+    calibration = drive.tables["calibrated_sensor"][0]
+    calibration |= {"distortion_model": "plumb_bob", "distortion": [-0.3, 0.1, 0.0, 0.0, 0.0]}
+    drive.rewrite("sensor")
+    drive.rewrite("calibrated_sensor")
+    rig = NuScenes(tmp_path).samples()[0].rig
+    assert (set(rig.cameras), set(rig.radars)) == ({"left_eye"}, {"bumper"})
+    assert rig.cameras["left_eye"].distortion == (-0.3, 0.1, 0.0, 0.0, 0.0)
+
+
+def test_a_sensor_says_how_many_returns_its_scans_may_hold(tmp_path):
+    drive = write_dataroot(tmp_path, 1, cameras=(), radars=("RADAR_FRONT",), lidar=False)
+    drive.tables["sensor"][0]["max_points"] = 1
+    drive.rewrite("sensor")
+    with pytest.raises(DataError, match="from 0 to 1"):
+        NuScenes(tmp_path).samples()[0].frame()
+    drive.tables["sensor"][0]["max_points"] = "many"
+    drive.rewrite("sensor")
+    with pytest.raises(DataError, match=r"sensor\.json.*max_points.*whole number"):
+        NuScenes(tmp_path).samples()
+
+
+def test_a_sample_without_any_reading_is_refused(tmp_path):
+    drive = write_dataroot(tmp_path, 1, cameras=(FRONT,), radars=(), lidar=False)
+    drive.tables["sample_data"].clear()
+    drive.rewrite("sample_data")
+    with pytest.raises(DataError, match="at least one"):
         NuScenes(tmp_path).samples()
 
 

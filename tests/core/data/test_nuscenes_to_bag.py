@@ -211,6 +211,23 @@ def test_sweeps_add_the_readings_between_key_frames(tmp_path: Path, nuscenes):
             assert message.stamp_ns in poses
 
 
+def test_the_lidar_is_written_on_demand(tmp_path: Path, nuscenes, key_frames: Path):
+    topic = "/sensing/lidar_top/points"
+    options = SceneOptions(with_sweeps=True, with_lidar=True)
+    with open_bag(write(tmp_path / "all", nuscenes, options)) as bag:
+        clouds = all_of(bag, topic)
+        assert "lidar_top" in mounts(bag)
+    assert len(clouds) == 3 + 2 * 1
+    reading = nuscenes.samples()[1].readings["LIDAR_TOP"]
+    (cloud,) = (item for item in clouds if stamp_of(item) == reading.stamp_ns)
+    columns = read_point_cloud(cloud)
+    assert list(columns) == ["x", "y", "z", "intensity", "ring"]
+    points = np.fromfile(reading.path, "<f4").reshape(-1, 5)
+    np.testing.assert_array_equal(np.column_stack(list(columns.values())), points)
+    with open_bag(key_frames) as bag:
+        assert topic not in bag.topics
+
+
 def test_repetitions_shift_the_stamps_and_keep_the_rest(tmp_path: Path, nuscenes):
     options = SceneOptions(repeat=3)
     calls = []
