@@ -40,7 +40,7 @@ class TeacherMaps:
     Attributes:
         f_lidar: (Kp, Y, X) float32 principal components of F_L, whose channels were divided by
             their standard deviation over the training set.
-        f_label: (Kp, Y, X) float32, F_lab on the same basis and scale.
+        f_label: (Kp, Y, X) float32, F_lab on the same basis, divided by deviations of its own.
         i_lidar: (Y, X) float32 intensity map I_L in 0..1.
         heat: (classes, Y, X) float32 probabilities of the LiDAR teacher.
         annotation_tokens: of the true objects on the grid.

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""F_L and F_lab in a few numbers a cell: one scale and one basis for both (method.md 5, 12.1).
+"""F_L and F_lab in a few numbers a cell: one basis, two scales (method.md 5, 12.1).
 
 Channels are divided by their standard deviation, so that loss weights mean the same for every
-teacher. The basis holds the principal components about 0, not about the mean: 0 stays "nothing
-here", and scaling a feature by I_L scales its components. Both teachers share it, because F_lab
-lives in the feature space of F_L and the student is compared with both.
+teacher. F_lab has deviations of its own: it is trained through the teacher's head, which does not
+hold it to the scale of F_L (measured after a short fit: twelve times as large, enough to drown
+every other term). The basis holds the principal components about 0, not about the mean: 0 stays
+"nothing here", and scaling a feature by I_L scales its components. Both teachers share it, because
+F_lab lives in the feature space of F_L and the student is compared with both.
 """
 
 from collections.abc import Iterable
@@ -26,7 +28,8 @@ class FeatureProjection:
     """The taught space.
 
     Attributes:
-        std: (C,) float32 standard deviation of F_L's channels over the sampled cells.
+        std, label_std: (C,) float32 standard deviation of the channels of F_L, and of F_lab, over
+            the sampled cells.
         basis: (Kp, C) float32 orthonormal rows; the identity where nothing is left out.
         kept_lidar, kept_label: share of the energy (sum of squares over 0) of F_L and F_lab that
             the components keep.
@@ -34,15 +37,23 @@ class FeatureProjection:
     """
 
     std: Float32
+    label_std: Float32
     basis: Float32
     kept_lidar: float = 1.0
     kept_label: float = 1.0
     kept_lidar_variance: float = 1.0
 
     def apply(self, features: Float32) -> Float32:
-        """Return (C, Y, X) features as (Kp, Y, X) components."""
-        matrix = self.basis / self.std
-        return np.tensordot(matrix, features, axes=1).astype(np.float32)
+        """Return (C, Y, X) features F_L as (Kp, Y, X) components."""
+        return _components(self.basis / self.std, features)
+
+    def apply_label(self, features: Float32) -> Float32:
+        """Return (C, Y, X) features F_lab as (Kp, Y, X) components."""
+        return _components(self.basis / self.label_std, features)
+
+
+def _components(matrix: Float32, features: Float32) -> Float32:
+    return np.tensordot(matrix, features, axes=1).astype(np.float32)
 
 
 class _Moments:
@@ -59,6 +70,13 @@ class _Moments:
         self.cells += values.shape[1]
         self.total += values.sum(axis=1)
         self.products += values @ values.T
+
+    def std(self) -> NDArray[np.float64]:
+        """Return the (C,) standard deviations, held above those of dead channels."""
+        cells = max(self.cells, 1)
+        variance = np.diag(self.products) / cells - (self.total / cells) ** 2
+        std = np.sqrt(np.maximum(variance, 0))
+        return np.maximum(std, max(_LEAST_STD_SHARE * float(std.mean()), 1e-6))
 
     def energy(self, std: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the (C, C) mean products of the scaled features."""
@@ -109,17 +127,17 @@ def _projection(lidar: _Moments, label: _Moments, channels: int) -> FeatureProje
     wide = len(lidar.total)
     if channels > wide:
         raise DataError(f"the teacher has {wide} channels, not {channels}; lower distill.channels")
-    mean = lidar.total / lidar.cells
-    std = np.sqrt(np.maximum(np.diag(lidar.products) / lidar.cells - mean**2, 0))
-    std = np.maximum(std, max(_LEAST_STD_SHARE * float(std.mean()), 1e-6))
-    energies = [kind.energy(std) for kind in (lidar, label)]
+    stds = lidar.std(), label.std()
+    std, label_std = (values.astype(np.float32) for values in stds)
     if channels == wide:
-        return FeatureProjection(std=std.astype(np.float32), basis=np.eye(wide, dtype=np.float32))
+        return FeatureProjection(std=std, label_std=label_std, basis=np.eye(wide, dtype=np.float32))
+    energies = [kind.energy(std) for kind, std in zip((lidar, label), stds, strict=True)]
     joint = sum(energy / max(float(np.trace(energy)), 1e-12) for energy in energies)
     basis = np.linalg.eigh(joint)[1][:, ::-1].T[:channels]
-    kept = [_kept(basis, energy) for energy in (*energies, lidar.covariance(std))]
+    kept = [_kept(basis, energy) for energy in (*energies, lidar.covariance(stds[0]))]
     return FeatureProjection(
-        std=std.astype(np.float32),
+        std=std,
+        label_std=label_std,
         basis=basis.astype(np.float32),
         kept_lidar=kept[0],
         kept_label=kept[1],

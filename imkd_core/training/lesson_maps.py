@@ -42,7 +42,7 @@ def lesson_maps(
     """
     return TeacherMaps(
         f_lidar=projection.apply(lesson.features),
-        f_label=projection.apply(lesson.label_features),
+        f_label=projection.apply_label(lesson.label_features),
         i_lidar=lesson.intensity,
         heat=lesson.heat,
         annotation_tokens=lesson.annotation_tokens,
@@ -69,7 +69,7 @@ def label_only_maps(
     truth = sample.truth()
     seen = truth.num_lidar_points + truth.num_radar_points > 0
     maps = torch.from_numpy(label_maps(truth.detections.select(seen), grid))[None].to(device)
-    f_label = projection.apply(labels(maps)[0].float().cpu().numpy())
+    f_label = projection.apply_label(labels(maps)[0].float().cpu().numpy())
     return TeacherMaps(
         f_lidar=np.zeros_like(f_label),
         f_label=f_label,
