@@ -55,6 +55,7 @@ setup(
             "safetensors>=0.4",
             "jaxtyping>=0.2.34",
             "scipy>=1.8",
+            "threadpoolctl>=3",
         ],
         "dev": [
             "pytest>=8",
