@@ -33,6 +33,7 @@ _LOOKS: tuple[tuple[tuple[int, int, int], float, float], ...] = (
 _LEVELS = 16
 _SHIFT = 4
 _DASH_M, _DASH_GAP_M = 3.0, 6.0
+_CORNER_M = 6.0
 
 
 class _Canvas:
@@ -159,6 +160,9 @@ def _paint_crossing(canvas: _Canvas, main: Road, crossing: Crossing) -> None:
     side, middle = crossing.road, crossing.middle_m
     low, high = crossing.station_m - side.kerb_m, crossing.station_m + side.kerb_m
     canvas.fill([band(main.center, low, high, -main.lanes_m + 0.1, main.lanes_m - 0.1)], ASPHALT)
+    canvas.fill(
+        [_corner(main, crossing, sign, arm) for sign in (-1, 1) for arm in crossing.arms], ASPHALT
+    )
     for arm in crossing.arms:
         ends = sorted((middle + arm * (main.lanes_m - 0.4), middle + arm * (main.kerb_m + 0.3)))
         canvas.fill([_span(side, ends[0], ends[1], -side.kerb_m, side.kerb_m)], ASPHALT)
@@ -167,6 +171,15 @@ def _paint_crossing(canvas: _Canvas, main: Road, crossing: Crossing) -> None:
     for sign in (-1, 1):
         _paint_zebra(canvas, main, crossing.station_m + sign * (side.kerb_m + 2.2))
         _paint_stop_line(canvas, main, crossing.station_m + sign * (side.kerb_m + 4.6), sign)
+
+
+def _corner(main: Road, crossing: Crossing, sign: int, arm: int) -> Float64:
+    """Return the polygon (V, 2) between two kerbs and the arc that rounds their corner."""
+    angle = np.linspace(0.0, np.pi / 2, 7)
+    along = np.concatenate([[0.0], _CORNER_M * (1 - np.sin(angle))])
+    outwards = np.concatenate([[0.0], _CORNER_M * (1 - np.cos(angle))])
+    station = crossing.station_m + sign * (crossing.road.kerb_m + along)
+    return main.center.beside(station, arm * (main.kerb_m + outwards))
 
 
 def _paint_zebra(canvas: _Canvas, road: Road, station_m: float) -> None:

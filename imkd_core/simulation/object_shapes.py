@@ -89,14 +89,14 @@ def bush(rng: np.random.Generator) -> Shape:
 
 
 def lamp_post(is_dark: bool) -> Shape:
-    """Return a street lamp whose arm points forward."""
+    """Return a street lamp whose head points forward."""
     lamp = s.STREET_LAMP if is_dark else s.LAMP_OFF
     solids = [
-        frustum(_square_of(0.09), _square_of(0.05), (0.0, 7.6), s.STEEL),
-        beam((0.0, 0.0, 7.6), (1.7, 0.0, 7.8), (0.1, 0.1), s.STEEL),
-        box((1.5, 2.1), (-0.12, 0.12), (7.72, 7.82), lamp),
+        frustum(_square_of(0.09), _square_of(0.05), (0.0, 7.5), s.STEEL),
+        box((-0.05, 0.6), (-0.12, 0.12), (7.5, 7.6), s.STEEL),
+        box((0.1, 0.55), (-0.11, 0.11), (7.42, 7.5), lamp),
     ]
-    return fitted(solids, (2.2, 0.28, 7.9))
+    return fitted(solids, (0.7, 0.26, 7.6))
 
 
 def sign(rng: np.random.Generator) -> Shape:

@@ -94,7 +94,9 @@ def turning_route(
     radius = 7.5 + max(offsets) * 0.5 if to_right else 10.5
     path = turn(first, second, radius)
     return Route(
-        path=path, stops=_main_stops(town, lights, path, is_reversed), speed_mps=town.main.speed_mps
+        path=path,
+        stops=_main_stops(town, lights, path, is_reversed),
+        speed_mps=min(town.main.speed_mps, crossing.road.speed_mps),
     )
 
 

@@ -109,7 +109,7 @@ def put_traffic_lights(street: Street, is_main_green: bool) -> None:
     main = street.town.main
     for crossing in street.town.crossings:
         for sign in (-1, 1):
-            station = crossing.station_m + sign * (crossing.road.kerb_m + 4.0)
+            station = crossing.station_m + sign * (crossing.road.kerb_m + 5.4)
             body = street.make.of("traffic_light", object_shapes.traffic_light(is_main_green))
             turned = np.pi if sign < 0 else 0.0
             street.put(body, main, station, sign * (main.kerb_m + 0.4), turned_rad=turned)
@@ -289,9 +289,6 @@ def _put_furniture(street: Street, road: Road, station: float, side: int, kind: 
     towards_road = -np.pi / 2 * side
     turned = {"sign": np.pi if side < 0 else 0.0}.get(kind, towards_road)
     body = street.make.object(kind)
-    length = body.shape.size_m[0]
-    if kind == "lamp_post":  # the pole stands on the pavement, the arm reaches over the road
-        offset = side * (road.kerb_m + 0.5 - length / 2 + 0.1)
     street.put(body, road, station, offset, turned_rad=turned)
 
 
