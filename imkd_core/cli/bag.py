@@ -1,19 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Write a rosbag2 recording (MCAP) from nuScenes data, or show what is in a recording.
+"""Recordings (rosbag2): write one from nuScenes data, make a training set of some, look into one.
 
 A bag holds what a vehicle would have published: compressed images, CameraInfo, radar points with
 all fields, TF, odometry; and the true boxes. Play it with 'ros2 bag play', with our bag_player,
 or run 'imkd replay' on it.
 
+A recording of your own, with true boxes in it, becomes a data set in the nuScenes layout, by the
+sensor file that the node runs with. Every message of true boxes is a key frame. Without a LiDAR
+the samples teach by their labels alone.
+
 Examples:
   imkd bag nuscenes DATA out/scene-0061 --scene scene-0061
   imkd bag nuscenes DATA out/frame --repeat 20 --period-s 0.5
   imkd bag info out/frame
+  imkd bag dataset drive-1 drive-2 --output data/mine --sensors my_sensors.yaml
 """
 
 import argparse
 import sys
 from pathlib import Path
+
+from imkd_core.cli import bag_dataset
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,12 +37,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     write.add_argument("--repeat", type=int, default=1, help="the scene so many times in a row")
     write.add_argument("--period-s", type=float, help="time from one repetition to the next")
     write.add_argument("--overwrite", action="store_true", help="replace a bag that is there")
+    dataset = actions.add_parser("dataset", help="make a training set of recordings")
+    bag_dataset.add_arguments(dataset)
     info = actions.add_parser("info", help="show topics, types, counts and duration")
     info.add_argument("bag", type=Path, help="folder of the bag, or its file")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write or show a bag."""
+    """Write, convert or show a bag."""
+    if arguments.action == "dataset":
+        return bag_dataset.run(arguments)
     return _write(arguments) if arguments.action == "nuscenes" else _show(arguments.bag)
 
 

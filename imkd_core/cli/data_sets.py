@@ -43,5 +43,6 @@ def open_samples(
 
         return ViewOfDelft(folder).samples(version or "train")
     raise DataError(
-        "bags are trained on as nuScenes folders: convert them first, then pass --format nuscenes"
+        f"recordings are trained on as nuScenes folders: convert them once, with 'imkd bag dataset "
+        f"{folder} --output DIR', then train with --format nuscenes --data DIR"
     )

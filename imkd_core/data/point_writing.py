@@ -15,12 +15,33 @@ from imkd_core.data.point_clouds import (
 )
 from imkd_core.errors import SensorError
 from imkd_core.evaluation.results import write_atomic
+from imkd_core.types import RADAR_FIELDS, RadarCloud
 
 #: A radar file is this much longer than its returns: the header, and padding behind them.
 _BESIDE_RETURNS_BYTES = 4096
 
 
-def write_radar_pcd(path: Path, records: NDArray[np.void]) -> None:
+def to_radar_records(cloud: RadarCloud) -> NDArray[np.void]:
+    """Return the returns of any radar as records of a nuScenes file.
+
+    States say that each return is valid, unambiguous and of unknown motion, so nuScenes' filter
+    keeps it: what is unwanted is left out before. Velocities over ground stand in `vx` and `vy`
+    too, for what the radar measured is not known here; the age of a return is not kept.
+    """
+    records = np.zeros(len(cloud.points), dtype=RADAR_RECORD)
+    columns = dict(zip(RADAR_FIELDS, cloud.points.T, strict=True))
+    for name, field in (("x", "x_m"), ("y", "y_m"), ("z", "z_m"), ("rcs", "rcs_dbsm")):
+        records[name] = columns[field]
+    for axis in "xy":
+        records[f"v{axis}"] = records[f"v{axis}_comp"] = columns[f"v{axis}_mps"]
+    records["id"] = np.arange(len(records)) % (1 << 15)
+    records["dyn_prop"], records["ambig_state"], records["is_quality_valid"] = 4, 3, 1
+    return records
+
+
+def write_radar_pcd(
+    path: Path, records: NDArray[np.void], max_points: int = MAX_RADAR_POINTS
+) -> None:
     """Write a nuScenes radar file; it appears under its name when it is whole.
 
     The file has 4096 + 43 N bytes: header, returns, padding. A scan without returns is written as
@@ -28,15 +49,16 @@ def write_radar_pcd(path: Path, records: NDArray[np.void]) -> None:
 
     Args:
         path: the `.pcd` file; its folder is made.
-        records: (N,) of `point_clouds.RADAR_RECORD`, 125 at most.
+        records: (N,) of `point_clouds.RADAR_RECORD`.
+        max_points: nuScenes' radars give no more; others may.
 
     Raises:
         SensorError: records of another type, or too many.
         DataError: the file cannot be written.
     """
-    if records.dtype != RADAR_RECORD or records.ndim != 1 or len(records) > MAX_RADAR_POINTS:
+    if records.dtype != RADAR_RECORD or records.ndim != 1 or len(records) > max_points:
         raise SensorError(
-            f"{path}: expected at most {MAX_RADAR_POINTS} records of RADAR_RECORD, got "
+            f"{path}: expected at most {max_points} records of RADAR_RECORD, got "
             f"{records.shape} of {records.dtype}"
         )
     if len(records) == 0:

@@ -47,6 +47,9 @@ _PAIRED = ("yuv", "uyvy", "yuyv", "bayer")
 #: Returns beyond these are a driver's fault, not an object: metres, metres a second, dBsm.
 MAX_RANGE_M, MAX_SPEED_MPS, MAX_RCS_DBSM = 1000.0, 150.0, 100.0
 
+#: A LiDAR sweep with more points is refused.
+MAX_LIDAR_POINTS = 2_000_000
+
 
 class RadarScan(NamedTuple):
     """A scan and what was left out of it.
@@ -164,6 +167,34 @@ def to_radar_scan(
     kept = points[is_wanted & is_plausible].astype(np.float32)
     cloud = RadarCloud(sensor=sensor, stamp_ns=stamp, points=kept)
     return RadarScan(cloud, {reason: n for reason, n in dropped.items() if n})
+
+
+def to_lidar_points(
+    message: Any, sensor: str, intensity_scale: float = 1.0, max_points: int = MAX_LIDAR_POINTS
+) -> NDArray[np.float32]:
+    """Return the points of a LiDAR's `sensor_msgs/PointCloud2`, as a nuScenes file holds them.
+
+    Args:
+        message: the sweep, with x, y, z and, where there are such, intensity and ring.
+        sensor: name of the LiDAR.
+        intensity_scale: intensities times this are 0..255.
+        max_points: larger clouds are refused.
+
+    Returns:
+        (N, 5) float32: x, y, z (metres, LiDAR frame), intensity cut to 0..255 and ring, both 0
+        where they are not told. Points that are not finite (no echo) are left out.
+
+    Raises:
+        SensorError: the message is malformed.
+    """
+    told = {item.name for item in message.fields} & {"intensity", "ring"}
+    columns = view_fields(message, ["x", "y", "z", *sorted(told)], f"LiDAR '{sensor}'", max_points)
+    points = np.zeros((len(columns["x"]), 5), dtype=np.float64)
+    for i, name in enumerate(("x", "y", "z", "intensity", "ring")):
+        if name in columns:
+            points[:, i] = columns[name]
+    points[:, 3] = np.clip(points[:, 3] * intensity_scale, 0.0, 255.0)
+    return points[np.isfinite(points).all(axis=1)].astype(np.float32)
 
 
 def _checked_encoding(message: Any, sensor: str) -> tuple[int, int | None]:

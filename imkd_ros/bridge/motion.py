@@ -34,15 +34,21 @@ class EgoMotion:
         ego_frame: frame that stands still; empty = ego motion is never known.
         base_frame: frame of the vehicle.
         is_from_odometry: poses come by `on_odometry`; TF serves the extrinsics alone.
+        poses: filled with the vehicle's poses; a buffer of its own where None.
     """
 
     def __init__(
-        self, tree: TransformTree, ego_frame: str, base_frame: str, is_from_odometry: bool
+        self,
+        tree: TransformTree,
+        ego_frame: str,
+        base_frame: str,
+        is_from_odometry: bool,
+        poses: PoseBuffer | None = None,
     ) -> None:
         self._tree = tree
         self._link = (ego_frame, base_frame)
         self._is_from_odometry = is_from_odometry
-        self._poses = PoseBuffer()
+        self._poses = PoseBuffer() if poses is None else poses
         self._has_direct_link = False
         self._last_arrival_ns: int | None = None
 
