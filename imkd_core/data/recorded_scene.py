@@ -211,12 +211,13 @@ def _reading_rows(scene: RecordedScene, samples: list[str]) -> tuple[list[Row], 
 def _annotation_rows(
     scene: RecordedScene, samples: list[str]
 ) -> tuple[list[Row], list[Row], dict[str, list[float]]]:
+    """Return the rows of `instance` and `sample_annotation`, these in the order of the boxes."""
     instances: list[Row] = []
-    annotations: list[Row] = []
+    placed: list[tuple[int, int, Row]] = []
     velocities: dict[str, list[float]] = {}
     for name, track in _tracks(scene.keys).items():
-        tokens = [token_of("sample_annotation", scene.name, name, key) for key, _ in track]
-        given = [(t, list(o.velocity_mps)) for t, (_, o) in zip(tokens, track, strict=True)]
+        tokens = [token_of("sample_annotation", scene.name, name, key) for key, _, _ in track]
+        given = [(t, list(o.velocity_mps)) for t, (_, _, o) in zip(tokens, track, strict=True)]
         known = {token: mps for token, mps in given if np.isfinite(mps).all()}
         velocities |= known
         links = [row for t in tokens for row in linked([t])] if known else linked(tokens)
@@ -224,36 +225,38 @@ def _annotation_rows(
         instances.append(
             {
                 "token": instance,
-                "category_token": token_of("category", track[0][1].category),
+                "category_token": token_of("category", track[0][2].category),
                 "nbr_annotations": len(tokens),
                 "first_annotation_token": tokens[0],
                 "last_annotation_token": tokens[-1],
             }
         )
-        for (key, item), token, link in zip(track, tokens, links, strict=True):
-            length, width, height = item.size_m
-            annotations.append(
-                {
-                    "token": token,
-                    "sample_token": samples[key],
-                    "instance_token": instance,
-                    "visibility_token": "",
-                    "attribute_tokens": [],
-                    **pose_fields(item.global_from_box),
-                    "size": [width, length, height],
-                    **link,
-                    "num_lidar_pts": item.lidar_points,
-                    "num_radar_pts": item.radar_points,
-                }
-            )
-    return instances, annotations, velocities
+        for (key, number, item), token, link in zip(track, tokens, links, strict=True):
+            head = {"token": token, "sample_token": samples[key], "instance_token": instance}
+            placed.append((key, number, {**head, **_box_fields(item), **link}))
+    placed.sort(key=lambda entry: entry[:2])
+    return instances, [row for _, _, row in placed], velocities
 
 
-def _tracks(keys: Iterable[KeyFrame]) -> dict[tuple[object, ...], list[tuple[int, TrueObject]]]:
-    """Return the objects of each track with the indices of their key frames."""
-    tracks: dict[tuple[object, ...], list[tuple[int, TrueObject]]] = defaultdict(list)
+def _box_fields(item: TrueObject) -> Row:
+    length, width, height = item.size_m
+    return {
+        "visibility_token": "",
+        "attribute_tokens": [],
+        **pose_fields(item.global_from_box),
+        "size": [width, length, height],
+        "num_lidar_pts": item.lidar_points,
+        "num_radar_pts": item.radar_points,
+    }
+
+
+def _tracks(
+    keys: Iterable[KeyFrame],
+) -> dict[tuple[object, ...], list[tuple[int, int, TrueObject]]]:
+    """Return the objects of each track: index of the key frame, number in it, object."""
+    tracks: dict[tuple[object, ...], list[tuple[int, int, TrueObject]]] = defaultdict(list)
     for index, key in enumerate(keys):
         for number, item in enumerate(key.objects):
             name = ("track", item.track, item.category) if item.track else ("lone", index, number)
-            tracks[name].append((index, item))
+            tracks[name].append((index, number, item))
     return tracks
