@@ -16,10 +16,10 @@ from typing import Any
 import cv2
 import numpy as np
 
-from imkd_core.simulation.cameras import render
-from imkd_core.simulation.drive import plan_drive
+from imkd_core.simulation.camera.cameras import render
 from imkd_core.simulation.rig import make_cameras
-from imkd_core.simulation.scene import CONDITIONS
+from imkd_core.simulation.world.drive import plan_drive
+from imkd_core.simulation.world.scene import CONDITIONS
 
 SIZES_PX = ((1600, 900), (704, 256))
 

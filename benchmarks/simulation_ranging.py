@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 
 from imkd_core.data.point_clouds import RADAR_FILE_FIELDS, RadarFilter
-from imkd_core.simulation import lidar, radar
-from imkd_core.simulation.drive import Drive, plan_drive
+from imkd_core.simulation.ranging import lidar, radar
 from imkd_core.simulation.rig import lidar_mount, make_radars
-from imkd_core.simulation.scene import CONDITIONS, Snapshot
+from imkd_core.simulation.world.drive import Drive, plan_drive
+from imkd_core.simulation.world.scene import CONDITIONS, Snapshot
 
 #: Mean returns of a scan in nuScenes mini.
 NUSCENES = {

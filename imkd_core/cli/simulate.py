@@ -43,9 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Make the drives; print where they are."""
     from imkd_core.cli.common import progress
-    from imkd_core.simulation.conditions import DEFAULT_CYCLE
     from imkd_core.simulation.simulate import SimulationOptions, simulate, write_bags
     from imkd_core.simulation.tables import VERSION
+    from imkd_core.simulation.world.conditions import DEFAULT_CYCLE
 
     chosen = arguments.conditions
     options = SimulationOptions(

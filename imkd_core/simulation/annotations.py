@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imkd_core.geometry import Float64, invert_transform, points_in_box, transform_points, yaw_of
-from imkd_core.simulation.ray_casting import cast
-from imkd_core.simulation.scene import Placed, Snapshot
+from imkd_core.simulation.ranging.ray_casting import cast
 from imkd_core.simulation.tables import Row, linked, pose_fields, token_of
+from imkd_core.simulation.world.scene import Placed, Snapshot
 from imkd_core.types import CameraModel
 
 #: Bodies up to here from the own vehicle are annotated.

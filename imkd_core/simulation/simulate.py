@@ -24,11 +24,11 @@ from imkd_core.data.nuscenes import NuScenes
 from imkd_core.data.nuscenes_to_bag import SceneOptions, provenance, write_scene
 from imkd_core.errors import ConfigError, DataError
 from imkd_core.evaluation.results import write_atomic
-from imkd_core.simulation.conditions import DEFAULT_CYCLE
-from imkd_core.simulation.drive import plan_drive
 from imkd_core.simulation.rig import FULL_SIZE_PX, make_cameras
-from imkd_core.simulation.scene import CONDITIONS
 from imkd_core.simulation.tables import VERSION, drive_rows_path, merge_tables
+from imkd_core.simulation.world.conditions import DEFAULT_CYCLE
+from imkd_core.simulation.world.drive import plan_drive
+from imkd_core.simulation.world.scene import CONDITIONS
 from imkd_core.simulation.writer import WriteOptions, write_drive
 
 #: Raised whenever the same options give other bytes than before.

@@ -21,9 +21,9 @@ import numpy as np
 from imkd_core.errors import DataError
 from imkd_core.evaluation.results import write_atomic
 from imkd_core.geometry import Float64, quaternion_from_rotation
-from imkd_core.simulation.bodies import KINDS
 from imkd_core.simulation.rig import lidar_mount, make_cameras, make_radars
 from imkd_core.simulation.schedule import CHANNELS, LIDAR
+from imkd_core.simulation.world.bodies import KINDS
 
 #: Name of the table folder.
 VERSION = "v1.0-simulated"

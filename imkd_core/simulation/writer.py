@@ -15,11 +15,10 @@ from imkd_core.data.point_writing import write_lidar_bin, write_radar_pcd
 from imkd_core.errors import DataError
 from imkd_core.evaluation.results import write_atomic
 from imkd_core.geometry import Float64, transform_points
-from imkd_core.simulation import cameras as camera_sensor
-from imkd_core.simulation import lidar as lidar_sensor
-from imkd_core.simulation import radar as radar_sensor
 from imkd_core.simulation.annotations import Sighting, annotation_rows, sight
-from imkd_core.simulation.drive import Drive
+from imkd_core.simulation.camera import cameras as camera_sensor
+from imkd_core.simulation.ranging import lidar as lidar_sensor
+from imkd_core.simulation.ranging import radar as radar_sensor
 from imkd_core.simulation.rig import lidar_mount, make_cameras, make_radars
 from imkd_core.simulation.schedule import (
     CHANNELS,
@@ -38,6 +37,7 @@ from imkd_core.simulation.tables import (
     pose_fields,
     token_of,
 )
+from imkd_core.simulation.world.drive import Drive
 
 JPEG_QUALITY = 90
 

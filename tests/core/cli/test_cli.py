@@ -10,7 +10,7 @@ import pytest
 from imkd_core.__main__ import VERBS, main
 from imkd_core.cli import doctor
 from imkd_core.cli.common import open_nuscenes, parse_overrides, progress
-from imkd_core.cli.prove_real import without_nan
+from imkd_core.cli.proof.report import without_nan
 from imkd_core.errors import ConfigError, DataError
 from imkd_core.resources import share_folder
 from tests.core.data.made_up import write_dataroot

@@ -3,7 +3,7 @@
 
 import pytest
 
-from imkd_core.simulation.drive import plan_drive
+from imkd_core.simulation.world.drive import plan_drive
 from tests.core.simulated import simulated_dataroot
 
 

@@ -1,0 +1,241 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Light on faces and on the ground: sky, sun with its shadows, lamps in the dark.
+
+Linear RGB; 1 is about what a white board gives back on a clear day.
+"""
+
+from dataclasses import dataclass
+from weakref import WeakKeyDictionary
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from imkd_core.geometry import Float64
+from imkd_core.simulation.camera.faces import FaceTable, Float32, join, place_faces
+from imkd_core.simulation.camera.lamps import (
+    HEAD_LAMP_RGB,
+    is_dark,
+    lamps_on_ground,
+    light_of_posts,
+    own_beam,
+)
+from imkd_core.simulation.camera.skyline import skyline
+from imkd_core.simulation.world.scene import Condition, Shape, Snapshot
+
+#: Half side and pixel of the raster of light around the own vehicle.
+_REACH_M = 60.0
+_PIXEL_M = 0.15
+
+_SUN_RGB = np.array([1.0, 0.94, 0.84])
+_LOW_SUN_RGB = np.array([1.35, 0.85, 0.45])
+_SKY_RGB = np.array([0.40, 0.45, 0.53])
+_GRAY_RGB = np.array([0.46, 0.47, 0.49])
+_NIGHT_RGB = np.array([0.9, 1.0, 1.35])
+
+#: Bodies nearer than this cast the shadow of each part, others that of their hull.
+_FINE_SHADOWS_M = 22.0
+
+#: A part whose lowest corner is below this keeps the sky from the ground.
+_STANDS_BELOW_M = 0.6
+
+#: Bodies shorter than this can lie wholly in the shade of others.
+_SHADED_BELOW_M = 14.0
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Daylight:
+    """The far lights of a scene.
+
+    Attributes:
+        to_sun: (3,) unit vector, global.
+        sun_rgb: (3,) light on a board that faces the sun.
+        sky_rgb: (3,) light of the whole sky on level ground.
+    """
+
+    to_sun: Float64
+    sun_rgb: Float64
+    sky_rgb: Float64
+
+
+def daylight(condition: Condition) -> Daylight:
+    """Return sun and sky of a condition."""
+    elevation, azimuth = condition.sun_elevation_rad, condition.sun_azimuth_rad
+    level = np.cos(elevation)
+    to_sun = np.array([level * np.cos(azimuth), level * np.sin(azimuth), np.sin(elevation)])
+    low = float(np.clip((0.45 - elevation) / 0.35, 0, 1))
+    sun_rgb = (1 - low) * _SUN_RGB + low * _LOW_SUN_RGB
+    sun = condition.sun if elevation > 0 else 0.0
+    base = _SKY_RGB if sun > 0.3 else _GRAY_RGB * 1.25
+    if is_dark(condition):
+        base = _GRAY_RGB * _NIGHT_RGB
+    return Daylight(to_sun=to_sun, sun_rgb=sun * sun_rgb, sky_rgb=condition.ambient * base)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LitScene:
+    """What does not depend on the camera: the faces, their light, and the light on the ground.
+
+    Attributes:
+        faces: of all bodies, global.
+        light: (F, 3) float32 light on each face.
+        own_beam: (F,) float32 light of the own head lamps on each face.
+        ground: (N, N, 3) float32 light on the ground around the own vehicle.
+        ground_origin_m: outer corner of its pixel (0, 0).
+        open_ground_rgb: light on the ground elsewhere.
+    """
+
+    faces: FaceTable
+    light: Float32
+    own_beam: Float32
+    ground: Float32
+    ground_origin_m: tuple[float, float]
+    ground_pixel_m: float
+    open_ground_rgb: tuple[float, float, float]
+
+
+_LIT: WeakKeyDictionary[Snapshot, LitScene] = WeakKeyDictionary()
+
+
+def light_scene(snapshot: Snapshot) -> LitScene:
+    """Return the lit faces and ground of a snapshot; made once for all its cameras."""
+    scene = _LIT.get(snapshot)
+    if scene is None:
+        scene = _LIT[snapshot] = _light_scene(snapshot)
+    return scene
+
+
+def _light_scene(snapshot: Snapshot) -> LitScene:
+    sun = daylight(snapshot.condition)
+    bodies = place_faces(snapshot.placed)
+    faces = join(bodies, skyline(snapshot.ground))
+    beam = own_beam(snapshot, faces.center_m, faces.normal)
+    light = face_light(faces, sun, sunlit(snapshot, sun)) + beam[:, None] * HEAD_LAMP_RGB
+    x, y = snapshot.global_from_ego[:2, 3]
+    origin_m = (float(x) - _REACH_M, float(y) - _REACH_M)
+    open_ground = sun.sky_rgb + sun.sun_rgb * max(sun.to_sun[2], 0.0)
+    if is_dark(snapshot.condition):
+        light += light_of_posts(faces)
+    return LitScene(
+        faces=faces,
+        light=light.astype(np.float32),
+        own_beam=beam.astype(np.float32),
+        ground=_ground_light(snapshot, bodies, sun, origin_m),
+        ground_origin_m=origin_m,
+        ground_pixel_m=_PIXEL_M,
+        open_ground_rgb=(float(open_ground[0]), float(open_ground[1]), float(open_ground[2])),
+    )
+
+
+def sunlit(snapshot: Snapshot, sun: Daylight) -> Float64:
+    """Return (B + 1,) which share of the sun reaches each body past the others; the last is 1.
+
+    Only bodies up to `_SHADED_BELOW_M` long are asked: large ones lie partly in the shade.
+    """
+    count = len(snapshot.placed)
+    share = np.ones(count + 1)
+    if not count or sun.sun_rgb.max() < 0.05 or sun.to_sun[2] <= 0:
+        return share
+    poses = np.array([item.global_from_body for item in snapshot.placed])
+    half = np.array([item.body.shape.size_m for item in snapshot.placed]) / 2
+    asked = np.flatnonzero(half.max(axis=1) * 2 < _SHADED_BELOW_M)
+    rotation = poses[:, :3, :3]
+    direction = np.einsum("brc,r->bc", rotation, sun.to_sun)
+    safe = np.where(np.abs(direction) < 1e-9, 1e-9, direction)
+    for height in (-0.4, 0.7):
+        points = poses[asked, :3, 3] + rotation[asked, :, 2] * half[asked, 2:] * height
+        local = np.einsum("brc,abr->abc", rotation, points[:, None] - poses[None, :, :3, 3])
+        near, far = (-half - local) / safe, (half - local) / safe
+        enter, leave = np.minimum(near, far).max(axis=2), np.maximum(near, far).min(axis=2)
+        hidden = (leave > np.maximum(enter, 0)) & (np.arange(count) != asked[:, None])
+        share[asked] -= 0.5 * hidden.any(axis=1)
+    return share
+
+
+def face_light(faces: FaceTable, sun: Daylight, sun_share: Float64) -> Float64:
+    """Return (F, 3) light of sun and sky on faces; the ground sends some back from below."""
+    up = faces.normal[:, 2]
+    near_ground = np.clip(0.55 + 0.3 * faces.center_m[:, 2], 0.55, 1.0)
+    ground = sun.sky_rgb + sun.sun_rgb * max(sun.to_sun[2], 0.0)
+    sky = (0.5 + 0.5 * up)[:, None] * sun.sky_rgb + 0.12 * (1 - up)[:, None] * ground
+    direct = np.maximum(faces.normal @ sun.to_sun, 0)[:, None] * sun.sun_rgb
+    direct *= sun_share[faces.owner][:, None]
+    return np.asarray(sky * near_ground[:, None] + direct)
+
+
+def _ground_light(
+    snapshot: Snapshot, faces: FaceTable, sun: Daylight, origin_m: tuple[float, float]
+) -> Float32:
+    side = round(2 * _REACH_M / _PIXEL_M)
+    under = np.full((side, side), 255, dtype=np.uint8)
+    lit = np.full((side, side), 255, dtype=np.uint8)
+    if len(faces):
+        _draw_shadows(snapshot, sun, origin_m, (under, lit))
+    cv2.blur(under, (9, 9), dst=under)
+    cv2.GaussianBlur(lit, (5, 5), 0, dst=lit)
+    shade = cv2.LUT(under, np.linspace(0.35, 1, 256).astype(np.float32))
+    light = cv2.merge([shade * np.float32(channel) for channel in sun.sky_rgb])
+    height = max(float(sun.to_sun[2]), 0.0)
+    if height * sun.sun_rgb.max() > 1e-3:
+        direct = cv2.LUT(lit, np.linspace(0, 1, 256).astype(np.float32))
+        light += cv2.merge([direct * np.float32(channel * height) for channel in sun.sun_rgb])
+    if is_dark(snapshot.condition):
+        light += lamps_on_ground(snapshot, faces, origin_m, side, _PIXEL_M)
+    return light
+
+
+def _draw_shadows(
+    snapshot: Snapshot,
+    sun: Daylight,
+    origin_m: tuple[float, float],
+    rasters: tuple[NDArray[np.uint8], NDArray[np.uint8]],
+) -> None:
+    """Darken what stands under bodies, and where solids keep the sun away."""
+    under, lit = rasters
+    slope = sun.to_sun[:2] / max(float(sun.to_sun[2]), 0.05)
+    casts = sun.sun_rgb.max() > 0.02 and sun.to_sun[2] > 0
+    for item in snapshot.placed:
+        pose, shape = item.global_from_body, item.body.shape
+        away_m = np.abs(pose[:2, 3] - origin_m - _REACH_M).max() - max(shape.size_m[:2]) / 2
+        if away_m > _REACH_M + (60.0 if casts else 0.0):
+            continue
+        points, ends = shadow_parts(shape, fine=away_m < _FINE_SHADOWS_M)
+        corners = points @ pose[:3, :3].T + pose[:3, 3]
+        heights = np.maximum(corners[:, 2:], 0)
+        below = _raster_corners(corners[:, :2], origin_m)
+        cast = _raster_corners(corners[:, :2] - heights * slope, origin_m)
+        start = 0
+        for end in ends:
+            if heights[start:end].min() < _STANDS_BELOW_M:
+                _fill_hull(under, below[start:end])
+            if casts:
+                _fill_hull(lit, cast[start:end])
+            start = end
+
+
+_PARTS: WeakKeyDictionary[Shape, dict[bool, tuple[Float64, list[int]]]] = WeakKeyDictionary()
+
+
+def shadow_parts(shape: Shape, fine: bool) -> tuple[Float64, list[int]]:
+    """Return the convex parts whose shadows make that of a shape.
+
+    Returns:
+        (V, 3) corners, part after part, in the body frame; where each part ends. There is a part
+        for each solid if `fine`, else one for all.
+    """
+    known = _PARTS.setdefault(shape, {})
+    if fine not in known:
+        parts = [np.unique(solid.corners_m.round(4), axis=0) for solid in shape.solids]
+        ends = np.cumsum([len(part) for part in parts]).tolist()
+        known[fine] = np.concatenate(parts), ends if fine else ends[-1:]
+    return known[fine]
+
+
+def _raster_corners(points_m: Float64, origin_m: tuple[float, float]) -> NDArray[np.int32]:
+    """Return (V, 2) corners on the raster of light, 4 bits below the point."""
+    pixels = (points_m - origin_m) * (16 / _PIXEL_M) - 8
+    return np.clip(pixels, -100_000, 100_000).astype(np.int32)
+
+
+def _fill_hull(raster: NDArray[np.uint8], corners: NDArray[np.int32]) -> None:
+    cv2.fillConvexPoly(raster, cv2.convexHull(corners), 0, cv2.LINE_8, 4)
