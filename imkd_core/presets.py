@@ -15,7 +15,7 @@ from typing import Any
 from imkd_core.errors import ConfigError
 
 #: Weights of method.md 5.7, for terms that do not depend on the teacher's width
-#: (`training.distill_losses.cell_distance`).
+#: (`training.distill.losses.cell_distance`).
 _OURS: Mapping[str, Any] = MappingProxyType(
     {
         "distill.lidar_to_radar": 0.3,

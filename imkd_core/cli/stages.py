@@ -50,7 +50,7 @@ def _teacher(
     arguments: argparse.Namespace, config: Config, samples: Sequence[Sample], world: World
 ) -> Stage:
     from imkd_core.data.teaching_datasets import TeacherDataset
-    from imkd_core.training.teacher_task import TeacherTask
+    from imkd_core.training.teachers.teacher_task import TeacherTask
 
     del arguments, world
     return Stage(make_task=lambda: TeacherTask(config), source=TeacherDataset(samples, config))
@@ -60,8 +60,8 @@ def _labels(
     arguments: argparse.Namespace, config: Config, samples: Sequence[Sample], world: World
 ) -> Stage:
     from imkd_core.data.teaching_datasets import LabelDataset
-    from imkd_core.training.label_task import LabelTask
-    from imkd_core.training.trained_teachers import load_teacher
+    from imkd_core.training.teachers.label_task import LabelTask
+    from imkd_core.training.teachers.trained_teachers import load_teacher
 
     del world
     if arguments.teacher is None:
@@ -91,7 +91,7 @@ def _teaching(
     arguments: argparse.Namespace, config: Config, samples: Sequence[Sample], world: World
 ) -> TeachingSource | None:
     """Return the teachers' maps, written first where they are not there yet."""
-    from imkd_core.training.teacher_cache import TeacherCache
+    from imkd_core.training.cache.teacher_cache import TeacherCache
 
     if not config.distill.needs_teacher:
         return None
@@ -111,9 +111,9 @@ def _teaching(
 def _write_cache(
     arguments: argparse.Namespace, config: Config, samples: Sequence[Sample], directory: Path
 ) -> None:
-    from imkd_core.training.intensity_statistics import read_statistics
-    from imkd_core.training.teacher_cache import CacheProgress, Teachers, write_cache
-    from imkd_core.training.trained_teachers import load_labels, load_teacher
+    from imkd_core.training.cache.teacher_cache import CacheProgress, Teachers, write_cache
+    from imkd_core.training.teachers.intensity_statistics import read_statistics
+    from imkd_core.training.teachers.trained_teachers import load_labels, load_teacher
 
     run = arguments.teacher if arguments.teacher.is_dir() else arguments.teacher.parent
     teachers = Teachers(
@@ -155,7 +155,7 @@ def after_stage(arguments: argparse.Namespace, config: Config, samples: Sequence
     """Do what belongs to a stage once its network is trained: the teacher's I_L is measured."""
     if arguments.stage != "teacher":
         return
-    from imkd_core.training.intensity_statistics import (
+    from imkd_core.training.teachers.intensity_statistics import (
         STATISTICS_FILE,
         measure_intensity,
         write_statistics,

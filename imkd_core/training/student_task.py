@@ -7,10 +7,10 @@ from torch import nn
 
 from imkd_core.model.student import Student, StudentOutput
 from imkd_core.recipe import Config
-from imkd_core.training.distill_weights import base_weights
-from imkd_core.training.distillation import Distillation
+from imkd_core.training.distill.distillation import Distillation
+from imkd_core.training.distill.weights import base_weights
+from imkd_core.training.logbook.pictures import camera_picture, heat_map_pair
 from imkd_core.training.losses import LossTerms, depth_terms, detection_terms
-from imkd_core.training.pictures import camera_picture, heat_map_pair
 from imkd_core.training.task import Batch, TrainingTask
 
 

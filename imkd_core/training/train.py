@@ -20,7 +20,7 @@ from imkd_core.training.checkpoint import (
 )
 from imkd_core.training.distributed import World, gather_over_processes, join_world
 from imkd_core.training.engine import StepReport, fit
-from imkd_core.training.logs import TrainingLog
+from imkd_core.training.logbook.logs import TrainingLog
 from imkd_core.training.sampling import Share, StepBatches, draw_batches
 from imkd_core.training.state import TrainingState
 from imkd_core.training.task import Batch, SampleSource, TrainingTask

@@ -10,9 +10,11 @@ from imkd_core.data.point_clouds import (
     RadarFilter,
     read_lidar_bin,
     read_radar_pcd,
+    to_radar_cloud,
 )
-from imkd_core.data.point_writing import write_lidar_bin, write_radar_pcd
+from imkd_core.data.point_writing import to_radar_records, write_lidar_bin, write_radar_pcd
 from imkd_core.errors import DataError, SensorError
+from imkd_core.types import RadarCloud
 from tests.core.data.made_up import radar_file
 
 COUNTS = (1, 7, MAX_RADAR_POINTS)
@@ -89,3 +91,14 @@ def test_lidar_points_are_read_back(tmp_path):
 def test_lidar_points_of_another_width_are_refused(tmp_path):
     with pytest.raises(SensorError, match=r"expected \(N, 5\)"):
         write_lidar_bin(tmp_path / "sweep.pcd.bin", np.zeros((3, 4), np.float32))
+
+
+@pytest.mark.parametrize("count", [0, 7, 400])
+def test_the_returns_of_any_radar_pass_the_filter_and_come_back(tmp_path, count):
+    points = np.random.default_rng(count).normal(0, 20, (count, 7)).astype(np.float32)
+    points[:, 6] = 0
+    cloud = RadarCloud(sensor="bumper", stamp_ns=5, points=points)
+    path = tmp_path / "a.pcd"
+    write_radar_pcd(path, to_radar_records(cloud), max_points=400)
+    back = to_radar_cloud(read_radar_pcd(path, max_points=400), "bumper", 5)
+    np.testing.assert_array_equal(back.points, points)

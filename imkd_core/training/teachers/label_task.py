@@ -11,10 +11,10 @@ from imkd_core.model.frozen import freeze
 from imkd_core.model.label_encoder import LabelEncoder
 from imkd_core.model.teacher import Teacher
 from imkd_core.recipe import Config
+from imkd_core.training.logbook.pictures import heat_map_pair
 from imkd_core.training.losses import LossTerms, detection_terms
-from imkd_core.training.pictures import heat_map_pair
 from imkd_core.training.task import Batch, TrainingTask
-from imkd_core.training.teacher_task import with_light_velocity
+from imkd_core.training.teachers.teacher_task import with_light_velocity
 
 
 class LabelTask(TrainingTask):

@@ -14,11 +14,11 @@ from imkd_core.model.label_encoder import LabelEncoder
 from imkd_core.model.teacher import Teacher
 from imkd_core.recipe import ModelConfig
 from imkd_core.teaching import DistillConfig
-from imkd_core.training import teacher_cache
-from imkd_core.training.intensity_statistics import measure_intensity
+from imkd_core.training.cache import teacher_cache
+from imkd_core.training.cache.teacher_cache import INDEX_FILE, TeacherCache, Teachers, write_cache
 from imkd_core.training.student_task import StudentTask
 from imkd_core.training.task import collate
-from imkd_core.training.teacher_cache import INDEX_FILE, TeacherCache, Teachers, write_cache
+from imkd_core.training.teachers.intensity_statistics import measure_intensity
 from tests.core.data.made_up import write_dataroot
 from tests.core.model.small import MODEL
 from tests.core.training.fitted_teachers import CONFIG as FITTED

@@ -8,10 +8,10 @@ from imkd_core.errors import ConfigError, DataError
 from imkd_core.model.frozen import is_frozen
 from imkd_core.training.checkpoint import save_checkpoint
 from imkd_core.training.distributed import join_world
-from imkd_core.training.label_task import LabelTask
 from imkd_core.training.state import TrainingState
-from imkd_core.training.teacher_task import TeacherTask
-from imkd_core.training.trained_teachers import load_labels, load_teacher
+from imkd_core.training.teachers.label_task import LabelTask
+from imkd_core.training.teachers.teacher_task import TeacherTask
+from imkd_core.training.teachers.trained_teachers import load_labels, load_teacher
 from tests.core.training.fitted_teachers import CONFIG
 
 

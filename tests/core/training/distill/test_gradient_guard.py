@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from imkd_core.teaching import DistillConfig
-from imkd_core.training.gradient_guard import GradientGuard, gradient_norm
+from imkd_core.training.distill.gradient_guard import GradientGuard, gradient_norm
 
 CONFIG = DistillConfig(guard_ratio=2.0, guard_every_steps=5, guard_patience=3)
 

@@ -2,7 +2,7 @@
 import numpy as np
 import torch
 
-from imkd_core.training.pictures import HEIGHT_PX, camera_picture, heat_map_pair
+from imkd_core.training.logbook.pictures import HEIGHT_PX, camera_picture, heat_map_pair
 from imkd_core.training.sampling import Share, StepBatches
 from imkd_core.training.student_task import StudentTask
 from tests.core.model.small import GRID

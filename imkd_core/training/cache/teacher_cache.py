@@ -34,10 +34,10 @@ from imkd_core.model.intensity import IntensityStatistics
 from imkd_core.model.label_encoder import LabelEncoder
 from imkd_core.model.teacher import Teacher
 from imkd_core.recipe import Config
-from imkd_core.training.cache_identity import check_same, config_parts, fingerprints
-from imkd_core.training.feature_projection import FeatureProjection, measure_projection
-from imkd_core.training.lesson_maps import label_only_maps, lesson_maps
-from imkd_core.training.teaching_pass import Lesson, teach
+from imkd_core.training.cache.cache_identity import check_same, config_parts, fingerprints
+from imkd_core.training.cache.feature_projection import FeatureProjection, measure_projection
+from imkd_core.training.cache.lesson_maps import label_only_maps, lesson_maps
+from imkd_core.training.teachers.teaching_pass import Lesson, teach
 
 #: Name of the cache's own file.
 INDEX_FILE = "cache.json"

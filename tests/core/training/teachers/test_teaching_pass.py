@@ -13,15 +13,15 @@ from imkd_core.data.nuscenes import NuScenes
 from imkd_core.data.teaching_datasets import LabelDataset, TeacherDataset
 from imkd_core.errors import DataError
 from imkd_core.model.frozen import freeze, is_frozen
-from imkd_core.training.intensity_statistics import (
+from imkd_core.training.task import collate
+from imkd_core.training.teachers.intensity_statistics import (
     measure_intensity,
     read_statistics,
     write_statistics,
 )
-from imkd_core.training.label_task import LabelTask
-from imkd_core.training.task import collate
-from imkd_core.training.teacher_task import TeacherTask, with_light_velocity
-from imkd_core.training.teaching_pass import boxes_at, feature_std, teach, teach_labels
+from imkd_core.training.teachers.label_task import LabelTask
+from imkd_core.training.teachers.teacher_task import TeacherTask, with_light_velocity
+from imkd_core.training.teachers.teaching_pass import boxes_at, feature_std, teach, teach_labels
 from tests.core.data.made_up import write_dataroot
 from tests.core.training.fitted_teachers import CONFIG, fit, recall
 

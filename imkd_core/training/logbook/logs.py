@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imkd_core.errors import DataError
-from imkd_core.training.board_file import BoardFile, write_whole
 from imkd_core.training.engine import StepReport
+from imkd_core.training.logbook.board_file import BoardFile, write_whole
 
 LOG_FILE = "log.jsonl"
 BOARD_FOLDER = "tensorboard"

@@ -5,7 +5,7 @@ import cv2
 import numpy as np
 import pytest
 
-from imkd_core.training.board_file import BoardFile, crc32c
+from imkd_core.training.logbook.board_file import BoardFile, crc32c
 
 
 def masked(crc):

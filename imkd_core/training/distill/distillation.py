@@ -15,7 +15,8 @@ from imkd_core.errors import DataError
 from imkd_core.model.adaptors import Adaptor, taught_channels
 from imkd_core.model.student import StudentOutput
 from imkd_core.recipe import Config
-from imkd_core.training.distill_losses import (
+from imkd_core.training.distill.gradient_guard import GradientGuard
+from imkd_core.training.distill.losses import (
     cell_distance,
     codes_at,
     doppler_loss,
@@ -28,8 +29,7 @@ from imkd_core.training.distill_losses import (
     total_weight,
     weighted_mean,
 )
-from imkd_core.training.distill_weights import base_weights, scheduled_weights
-from imkd_core.training.gradient_guard import GradientGuard
+from imkd_core.training.distill.weights import base_weights, scheduled_weights
 from imkd_core.training.losses import LossTerms
 
 #: What a batch must hold for each term, besides the detection targets.

@@ -7,7 +7,7 @@ import pytest
 
 from imkd_core.errors import DataError
 from imkd_core.training.engine import StepReport
-from imkd_core.training.logs import BOARD_FOLDER, LOG_FILE, TrainingLog
+from imkd_core.training.logbook.logs import BOARD_FOLDER, LOG_FILE, TrainingLog
 
 
 def report(step, **changes):

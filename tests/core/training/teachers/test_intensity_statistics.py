@@ -15,7 +15,7 @@ from imkd_core.model.intensity import (
     cell_range_m,
     gather_evidence,
 )
-from imkd_core.training.intensity_statistics import (
+from imkd_core.training.teachers.intensity_statistics import (
     STATISTICS_FILE,
     measure_intensity,
     read_statistics,

@@ -4,7 +4,7 @@ import math
 import pytest
 import torch
 
-from imkd_core.training.distill_losses import (
+from imkd_core.training.distill.losses import (
     cell_distance,
     codes_at,
     doppler_loss,

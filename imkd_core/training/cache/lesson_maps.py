@@ -16,8 +16,8 @@ from imkd_core.imaging import fit_window
 from imkd_core.model.label_encoder import LabelEncoder
 from imkd_core.preprocess import effective_cameras
 from imkd_core.recipe import Config
-from imkd_core.training.feature_projection import FeatureProjection
-from imkd_core.training.teaching_pass import Lesson
+from imkd_core.training.cache.feature_projection import FeatureProjection
+from imkd_core.training.teachers.teaching_pass import Lesson
 from imkd_core.types import Detections
 
 Float32 = NDArray[np.float32]

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from imkd_core.errors import DataError
-from imkd_core.training.feature_projection import measure_projection
+from imkd_core.training.cache.feature_projection import measure_projection
 
 C, SHAPE = 12, (9, 14)
 

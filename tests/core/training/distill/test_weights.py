@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import pytest
 
-from imkd_core.training.distill_weights import base_weights, decay_factor, scheduled_weights
+from imkd_core.training.distill.weights import base_weights, decay_factor, scheduled_weights
 from tests.core.training.taught_batch import ALL_TERMS, config_with
 
 

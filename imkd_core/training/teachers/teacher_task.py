@@ -10,8 +10,8 @@ from torch import Tensor
 from imkd_core.config import BOX_CODE
 from imkd_core.model.teacher import Teacher, TeacherOutput
 from imkd_core.recipe import Config
+from imkd_core.training.logbook.pictures import heat_map_pair
 from imkd_core.training.losses import LossTerms, detection_terms
-from imkd_core.training.pictures import heat_map_pair
 from imkd_core.training.task import Batch, TrainingTask
 
 #: Weight of the mean of the learned gate, which keeps it sparse (method.md 4.4, variant B).
