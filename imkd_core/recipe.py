@@ -161,6 +161,8 @@ class TrainConfig:
         precision: "fp32", "bf16" or "fp16"; softmax and losses are fp32 always.
         seed: of every random choice.
         weight_heatmap, weight_box, weight_depth: of the losses.
+        velocity_weight: of vx and vy among the numbers of the box code: at full weight ten metres
+            a second drown the half metre of a centre (method.md 5.1: the teacher's is 0.2).
         checkpoint_every_steps: how often a resumable checkpoint is written.
     """
 
@@ -178,6 +180,7 @@ class TrainConfig:
     weight_heatmap: float = 1.0
     weight_box: float = 0.25
     weight_depth: float = 3.0
+    velocity_weight: float = 0.2
     checkpoint_every_steps: int = 200
 
     def __post_init__(self) -> None:

@@ -117,7 +117,9 @@ def detection_terms(
     train: TrainConfig,
 ) -> LossTerms:
     """Return heat map and box term of a head's outputs; `targets` are collated ones."""
-    box = box_loss(codes, targets["cell"], targets["task"], targets["code"], targets["code_weight"])
+    weight = targets["code_weight"].clone()
+    weight[..., BOX_CODE.index("vx") :] *= train.velocity_weight
+    box = box_loss(codes, targets["cell"], targets["task"], targets["code"], weight)
     return LossTerms(
         values={"heatmap": heatmap_loss(heatmap_logits, targets["heatmap"]), "box": box},
         weights={"heatmap": train.weight_heatmap, "box": train.weight_box},

@@ -14,7 +14,6 @@ from imkd_core.recipe import Config
 from imkd_core.training.logbook.pictures import heat_map_pair
 from imkd_core.training.losses import LossTerms, detection_terms
 from imkd_core.training.task import Batch, TrainingTask
-from imkd_core.training.teachers.teacher_task import with_light_velocity
 
 
 class LabelTask(TrainingTask):
@@ -42,8 +41,7 @@ class LabelTask(TrainingTask):
         """Return the terms heatmap and box of the decoded F_lab."""
         features: Tensor = self.encoder(batch.inputs["maps"])
         heatmap_logits, codes = self.teacher.decode_features(features)
-        targets = with_light_velocity(batch.targets)
-        return detection_terms(heatmap_logits, codes, targets, self._train)
+        return detection_terms(heatmap_logits, codes, batch.targets, self._train)
 
     def pictures(self, batch: Batch) -> dict[str, NDArray[np.uint8]]:
         """Return what the teacher reads from the first sample's labels beside what is true."""

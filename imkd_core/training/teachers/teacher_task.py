@@ -1,13 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Stage 1: the LiDAR teacher learns to detect (method.md 6)."""
 
-from collections.abc import Mapping
-
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from imkd_core.config import BOX_CODE
 from imkd_core.model.teacher import Teacher, TeacherOutput
 from imkd_core.recipe import Config
 from imkd_core.training.logbook.pictures import heat_map_pair
@@ -16,10 +13,6 @@ from imkd_core.training.task import Batch, TrainingTask
 
 #: Weight of the mean of the learned gate, which keeps it sparse (method.md 4.4, variant B).
 GATE_SPARSITY = 1e-3
-
-#: Weight of the velocity among the numbers of the box code (method.md 5.1): at full weight ten
-#: metres a second drown the half metre of a centre.
-VELOCITY_WEIGHT = 0.2
 
 
 class TeacherTask(TrainingTask):
@@ -42,8 +35,8 @@ class TeacherTask(TrainingTask):
     def forward(self, batch: Batch, step: int) -> LossTerms:  # noqa: ARG002
         """Return the terms heatmap and box, and gate where the gate is learned."""
         output: TeacherOutput = self.teacher(batch.inputs["points"], batch.inputs["mask"])
-        targets = with_light_velocity(batch.targets)
-        terms = detection_terms(output.heatmap_logits, output.codes, targets, self._train)
+        maps = (output.heatmap_logits, output.codes)
+        terms = detection_terms(*maps, batch.targets, self._train)
         gate: Tensor | None = output.gate
         if gate is None:
             return terms
@@ -55,10 +48,3 @@ class TeacherTask(TrainingTask):
         output: TeacherOutput = self.teacher(batch.inputs["points"][:1], batch.inputs["mask"][:1])
         target = batch.targets["heatmap"][0]
         return {"heatmap": heat_map_pair(output.heatmap_logits[0], target, self._grid)}
-
-
-def with_light_velocity(targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return collated targets in whose box code the velocity weighs `VELOCITY_WEIGHT`."""
-    weight = targets["code_weight"].clone()
-    weight[..., BOX_CODE.index("vx") :] *= VELOCITY_WEIGHT
-    return {**targets, "code_weight": weight}

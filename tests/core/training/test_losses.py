@@ -125,3 +125,19 @@ def test_all_terms_come_from_one_batch():
     assert found.as_floats()["box"] == 0
     assert found.as_floats()["heatmap"] > 0
     assert found.as_floats()["depth"] > 0
+
+
+@pytest.mark.parametrize(("weight", "expected"), [(0.2, 8 + 2 * 0.2), (1.0, 10.0), (0.0, 8.0)])
+def test_velocity_weighs_as_configured_and_the_targets_stay_as_they_are(weight, expected):
+    train = TrainConfig(velocity_weight=weight)
+    ones = torch.ones(1, 1, 10)
+    targets = {
+        "heatmap": torch.zeros(1, 2, 3, 4),
+        "cell": torch.zeros(1, 1, dtype=torch.int64),
+        "task": torch.zeros(1, 1, dtype=torch.int64),
+        "code": ones,
+        "code_weight": ones.clone(),
+    }
+    found = detection_terms(torch.zeros(1, 2, 3, 4), torch.zeros(1, 10, 3, 4), targets, train)
+    assert found.as_floats()["box"] == pytest.approx(expected)
+    assert torch.equal(targets["code_weight"], ones)

@@ -20,7 +20,7 @@ from imkd_core.training.teachers.intensity_statistics import (
     write_statistics,
 )
 from imkd_core.training.teachers.label_task import LabelTask
-from imkd_core.training.teachers.teacher_task import TeacherTask, with_light_velocity
+from imkd_core.training.teachers.teacher_task import TeacherTask
 from imkd_core.training.teachers.teaching_pass import boxes_at, feature_std, teach, teach_labels
 from tests.core.data.made_up import write_dataroot
 from tests.core.training.fitted_teachers import CONFIG, fit, recall
@@ -203,16 +203,6 @@ def test_the_learned_gate_is_kept_sparse_and_teaches(records, statistics, fitted
     assert all(p.grad is not None for p in task.teacher.gate.parameters())
     lesson = teach(freeze(task.delivered), fitted.encoder, statistics, records[0], config)
     assert lesson.intensity.std() > 0
-
-
-def test_velocity_weighs_a_fifth_and_nothing_else_changes(records):
-    targets = collate([TeacherDataset(records, CONFIG).sample(0, None)]).targets
-    before = targets["code_weight"].clone()
-    light = with_light_velocity(targets)
-    torch.testing.assert_close(light["code_weight"][..., :8], before[..., :8])
-    torch.testing.assert_close(light["code_weight"][..., 8:], 0.2 * before[..., 8:])
-    assert torch.equal(targets["code_weight"], before)
-    assert all(light[name] is targets[name] for name in targets if name != "code_weight")
 
 
 def test_pictures_show_what_is_predicted_beside_what_is_true(fitted, records):
