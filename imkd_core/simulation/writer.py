@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from imkd_core.data.nuscenes_writing import Row, linked, pose_fields, token_of
 from imkd_core.data.point_writing import write_lidar_bin, write_radar_pcd
 from imkd_core.errors import DataError
 from imkd_core.evaluation.results import write_atomic
@@ -29,14 +30,7 @@ from imkd_core.simulation.schedule import (
     key_count,
     measurements,
 )
-from imkd_core.simulation.tables import (
-    Row,
-    calibration_token,
-    drive_rows_path,
-    linked,
-    pose_fields,
-    token_of,
-)
+from imkd_core.simulation.tables import calibration_token, drive_rows_path
 from imkd_core.simulation.world.drive import Drive
 
 JPEG_QUALITY = 90
