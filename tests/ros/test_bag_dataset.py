@@ -471,6 +471,34 @@ def test_calibration_that_changes_within_a_recording_is_refused(place, tmp_path)
     assert "cut it" in text
 
 
+def test_time_that_goes_back_is_refused(place, tmp_path):
+    count = []
+
+    def loop(topic, message):
+        if topic == "/tf":
+            count.append(topic)
+            message.transforms[0].header.stamp.sec -= 10 * (len(count) > 8)
+        return message
+
+    text = refused(place, tmp_path, loop)
+    assert "time goes back" in text
+    assert "cut it" in text
+
+
+def test_boxes_in_the_frame_of_a_sensor_are_brought_to_the_vehicle(place, original, tmp_path):
+    def put(topic, message):
+        if topic.startswith("/ground_truth"):
+            message.header.frame_id = "radar_front"
+        return message
+
+    bag = altered(place, tmp_path / "bag", put)
+    convert([bag], tmp_path / "set", topics(), ImportOptions())
+    ego_from_radar = original[1].rig.radars["RADAR_FRONT"]
+    found = samples(tmp_path / "set")[1].truth().detections.center_m
+    was = original[1].truth().detections.center_m @ ego_from_radar[:3, :3].T
+    np.testing.assert_allclose(found, was + ego_from_radar[:3, 3], atol=1e-3)
+
+
 def test_a_damaged_bag_leaves_nothing_behind(place, tmp_path):
     bag = altered(place, tmp_path / "bag", lambda topic, message: message)
     (file,) = bag.glob("*.mcap")
