@@ -19,10 +19,16 @@ from typing import Any
 
 import numpy as np
 
-from imkd_core.data.key_frames import Placed, place_readings
-from imkd_core.data.recorded_dataset import DatasetWriter, reading_path
-from imkd_core.data.recorded_scene import KeyFrame, Mount, RecordedScene, StoredFile, TrueObject
-from imkd_core.data.recording import Bag, BagMessage, open_bag
+from imkd_core.data.bags.key_frames import Placed, place_readings
+from imkd_core.data.bags.recorded_dataset import DatasetWriter, reading_path
+from imkd_core.data.bags.recorded_scene import (
+    KeyFrame,
+    Mount,
+    RecordedScene,
+    StoredFile,
+    TrueObject,
+)
+from imkd_core.data.bags.recording import Bag, BagMessage, open_bag
 from imkd_core.errors import ConfigError, DataError, SensorError
 from imkd_core.geometry import (
     Float64,

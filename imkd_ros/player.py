@@ -24,7 +24,7 @@ from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
 from rosgraph_msgs.msg import Clock
 
-from imkd_core.data.recording import Bag, BagTopic, open_bag
+from imkd_core.data.bags.recording import Bag, BagTopic, open_bag
 from imkd_core.errors import DataError, ImkdError
 from imkd_ros.graph.bag_topics import (
     message_class,

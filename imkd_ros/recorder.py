@@ -24,7 +24,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
 
-from imkd_core.data.bag_writer import BagWriter
+from imkd_core.data.bags.bag_writer import BagWriter
 from imkd_core.errors import ImkdError
 from imkd_ros.graph.bag_topics import message_class, positive, qos_profile, report, stop_on_signals
 

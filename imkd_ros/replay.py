@@ -17,9 +17,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from imkd_core.data.bag_writer import BagWriter
-from imkd_core.data.box_messages import make_box_array, make_objects_table
-from imkd_core.data.recording import Bag, BagMessage, open_bag
+from imkd_core.data.bags.bag_writer import BagWriter
+from imkd_core.data.bags.box_messages import make_box_array, make_objects_table
+from imkd_core.data.bags.recording import Bag, BagMessage, open_bag
 from imkd_core.errors import DataError
 from imkd_core.resources import bundle_folder, sensors_file
 from imkd_core.runtime.backends import open_backend

@@ -52,8 +52,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _write(arguments: argparse.Namespace) -> int:
     from imkd_core.cli.common import open_nuscenes, progress
-    from imkd_core.data.bag_writer import BagWriter
-    from imkd_core.data.nuscenes_to_bag import SceneOptions, provenance, write_scene
+    from imkd_core.data.bags.bag_writer import BagWriter
+    from imkd_core.data.bags.nuscenes_to_bag import SceneOptions, provenance, write_scene
     from imkd_core.errors import DataError
 
     reader = open_nuscenes(arguments.data, arguments.version)
@@ -84,7 +84,7 @@ def _write(arguments: argparse.Namespace) -> int:
 
 
 def _show(path: Path) -> int:
-    from imkd_core.data.recording import open_bag
+    from imkd_core.data.bags.recording import open_bag
 
     with open_bag(path) as bag:
         seconds = (bag.end_ns - bag.start_ns) * 1e-9

@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Convert; print what was made, what was left out and what to do next."""
     from imkd_core.cli.common import progress
-    from imkd_core.data.recorded_dataset import VERSION
+    from imkd_core.data.bags.recorded_dataset import VERSION
     from imkd_ros.bag_dataset import ImportOptions, convert
 
     options = ImportOptions(

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from imkd_core.data.nuscenes import NuScenes
+from imkd_core.data.nuscenes.reader import NuScenes
 from imkd_core.errors import ConfigError, DataError
 
 if TYPE_CHECKING:

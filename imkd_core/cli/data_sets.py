@@ -39,7 +39,7 @@ def open_samples(
     if scenes:
         raise ConfigError(f"--scenes chooses scenes of nuScenes folders; '{data_format}' has none")
     if data_format == "vod":
-        from imkd_core.data.vod import ViewOfDelft
+        from imkd_core.data.vod.reader import ViewOfDelft
 
         return ViewOfDelft(folder).samples(version or "train")
     raise DataError(

@@ -48,8 +48,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the demo; say where the report is."""
     from imkd_core.cli.proof import graph, judge, report, truth
     from imkd_core.cli.proof.key_frames import on_key_frames
-    from imkd_core.data.nuscenes import NuScenes
-    from imkd_core.data.nuscenes_boxes import score_detections
+    from imkd_core.data.nuscenes.boxes import score_detections
+    from imkd_core.data.nuscenes.reader import NuScenes
     from imkd_core.evaluation.proof import OBSERVED
     from imkd_core.resources import bundle_folder
     from imkd_core.runtime.bundle import load_bundle

@@ -56,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
     from imkd_core.cli.common import progress
     from imkd_core.cli.evaluation.run import EvaluationOptions, evaluate_bundle
     from imkd_core.cli.evaluation.summary import summary_lines
-    from imkd_core.data.nuscenes import CAMERAS, RADARS
+    from imkd_core.data.nuscenes.reader import CAMERAS, RADARS
     from imkd_core.evaluation.losses import STANDARD_LOSSES, parse_loss
     from imkd_core.resources import bundle_folder
 

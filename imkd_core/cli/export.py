@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from imkd_core.data.nuscenes import SampleRecord
+    from imkd_core.data.nuscenes.reader import SampleRecord
     from imkd_core.runtime.bundle import Bundle
 
 #: Frames of --data that are compared.
@@ -83,7 +83,7 @@ def export_checkpoint(
     """
     import torch
 
-    from imkd_core.data.dataset import DetectionDataset
+    from imkd_core.data.learning.dataset import DetectionDataset
     from imkd_core.export.onnx_export import export_onnx
     from imkd_core.model.student import Student
     from imkd_core.training.checkpoint import load_checkpoint

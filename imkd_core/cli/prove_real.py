@@ -77,7 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the proof; say where the report is, and which goals are missed."""
     from imkd_core.cli.common import open_nuscenes, parse_overrides
     from imkd_core.cli.proof import graph, judge, report, truth
-    from imkd_core.data.nuscenes_to_bag import NUSCENES_LICENCE
+    from imkd_core.data.bags.nuscenes_to_bag import NUSCENES_LICENCE
     from imkd_core.recipe import load_config
     from imkd_core.resources import share_folder
 

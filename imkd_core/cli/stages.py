@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from imkd_core.cli.common import progress
-from imkd_core.data.dataset import DetectionDataset
+from imkd_core.data.learning.dataset import DetectionDataset
 from imkd_core.data.samples import Sample, TeachingSource
 from imkd_core.errors import ConfigError
 from imkd_core.recipe import Config
@@ -49,7 +49,7 @@ def prepare_stage(
 def _teacher(
     arguments: argparse.Namespace, config: Config, samples: Sequence[Sample], world: World
 ) -> Stage:
-    from imkd_core.data.teaching_datasets import TeacherDataset
+    from imkd_core.data.learning.teaching_datasets import TeacherDataset
     from imkd_core.training.teachers.teacher_task import TeacherTask
 
     del arguments, world
@@ -59,7 +59,7 @@ def _teacher(
 def _labels(
     arguments: argparse.Namespace, config: Config, samples: Sequence[Sample], world: World
 ) -> Stage:
-    from imkd_core.data.teaching_datasets import LabelDataset
+    from imkd_core.data.learning.teaching_datasets import LabelDataset
     from imkd_core.training.teachers.label_task import LabelTask
     from imkd_core.training.teachers.trained_teachers import load_teacher
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The label teacher: true boxes to F_lab, a map that the LiDAR teacher's trunk and head decode.
 
-method.md 4.2, with whole footprints (`data.label_maps`) and one GroupNorm group in place of
-LabelDistill's LayerNorm over (C, H, W), whose 4 million weights are tied to places on the map.
+method.md 4.2, with whole footprints (`data.learning.label_maps`) and one GroupNorm group in place
+of LabelDistill's LayerNorm over (C, H, W), whose 4 million weights are tied to places on the map.
 """
 
 import torch
@@ -54,7 +54,7 @@ class LabelEncoder(nn.Module):
         """Return F_lab, which is not negative.
 
         Args:
-            maps: `data.label_maps.label_maps`: the box code, then one-hot classes.
+            maps: `data.learning.label_maps.label_maps`: the box code, then one-hot classes.
         """
         code, one_hot = maps[:, : len(BOX_CODE)], maps[:, len(BOX_CODE) :]
         merged = self.box(code * self.scale) + self.classes(one_hot)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from imkd_core.data.nuscenes_writing import Row, linked, pose_fields, token_of
+from imkd_core.data.nuscenes.writing import Row, linked, pose_fields, token_of
 from imkd_core.geometry import Float64, invert_transform, points_in_box, transform_points, yaw_of
 from imkd_core.simulation.ranging.ray_casting import cast
 from imkd_core.simulation.world.scene import Placed, Snapshot

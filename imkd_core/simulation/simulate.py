@@ -19,9 +19,9 @@ from pathlib import Path
 
 import cv2
 
-from imkd_core.data.bag_writer import BagWriter
-from imkd_core.data.nuscenes import NuScenes
-from imkd_core.data.nuscenes_to_bag import SceneOptions, provenance, write_scene
+from imkd_core.data.bags.bag_writer import BagWriter
+from imkd_core.data.bags.nuscenes_to_bag import SceneOptions, provenance, write_scene
+from imkd_core.data.nuscenes.reader import NuScenes
 from imkd_core.errors import ConfigError, DataError
 from imkd_core.evaluation.results import write_atomic
 from imkd_core.simulation.rig import FULL_SIZE_PX, make_cameras

@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from imkd_core.data.nuscenes_writing import (
+from imkd_core.data.nuscenes.writing import (
     Row,
     constant_tables,
     pose_fields,

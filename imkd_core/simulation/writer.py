@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from imkd_core.data.nuscenes_writing import Row, linked, pose_fields, token_of
+from imkd_core.data.nuscenes.writing import Row, linked, pose_fields, token_of
 from imkd_core.data.point_writing import write_lidar_bin, write_radar_pcd
 from imkd_core.errors import DataError
 from imkd_core.evaluation.results import write_atomic

@@ -22,7 +22,7 @@ from imkd_core.training.losses import LossTerms
 
 @runtime_checkable
 class ArraySample(Protocol):
-    """One training sample as named arrays, for example `data.dataset.TrainingSample`."""
+    """One training sample as named arrays, for example `data.learning.dataset.TrainingSample`."""
 
     @property
     def inputs(self) -> Mapping[str, NDArray[np.generic]]:
@@ -36,7 +36,7 @@ class ArraySample(Protocol):
 
 @runtime_checkable
 class SampleSource(Protocol):
-    """Samples by index, for example `data.dataset.DetectionDataset`."""
+    """Samples by index, for example `data.learning.dataset.DetectionDataset`."""
 
     def __len__(self) -> int:
         """Return the number of samples."""

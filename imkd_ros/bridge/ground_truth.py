@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imkd_core.config import NUSCENES_CLASSES
-from imkd_core.data.nuscenes_truth import DETECTION_CLASS_OF_CATEGORY
+from imkd_core.data.nuscenes.truth import DETECTION_CLASS_OF_CATEGORY
 from imkd_core.errors import ConfigError, DataError
 from imkd_core.types import Detections
 from imkd_ros.bridge.convert_out import MAX_OBJECTS, from_detection3d_array

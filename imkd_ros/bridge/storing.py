@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from imkd_core.data.bags.recorded_scene import Mount
 from imkd_core.data.point_writing import to_radar_records, write_lidar_bin, write_radar_pcd
-from imkd_core.data.recorded_scene import Mount
 from imkd_core.errors import SensorError
 from imkd_core.evaluation.results import write_atomic
 from imkd_core.geometry import Float64

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from imkd_core.data.recorded_scene import Mount
-from imkd_core.data.recording import Bag
+from imkd_core.data.bags.recorded_scene import Mount
+from imkd_core.data.bags.recording import Bag
 from imkd_core.errors import CalibrationError, DataError, ImkdError
 from imkd_core.geometry import Float64
 from imkd_core.runtime.ego_motion import PoseBuffer

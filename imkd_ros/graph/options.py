@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from imkd_core.data.recording import open_bag
+from imkd_core.data.bags.recording import open_bag
 from imkd_core.errors import ConfigError, DataError
 from imkd_core.resources import sensors_file, share_folder
 from imkd_ros.bridge.sensors import load_sensor_set

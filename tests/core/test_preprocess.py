@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from imkd_core.bev_grid import BevGrid
 from imkd_core.config import RADAR_GRID_CHANNELS, DepthBins, InputSpec
-from imkd_core.data.nuscenes import NuScenes
+from imkd_core.data.nuscenes.reader import NuScenes
 from imkd_core.errors import SensorError
 from imkd_core.geometry import (
     invert_transform,

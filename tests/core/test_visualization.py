@@ -331,7 +331,7 @@ def test_the_inputs_stay_as_they_were():
 
 
 def test_the_real_key_frame_makes_a_mosaic_with_boxes_in_all_six_cameras(nuscenes_one):
-    from imkd_core.data.nuscenes import NuScenes
+    from imkd_core.data.nuscenes.reader import NuScenes
 
     record = NuScenes(nuscenes_one).samples()[0]
     true = record.truth().detections

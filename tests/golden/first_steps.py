@@ -13,8 +13,8 @@ from pathlib import Path
 
 import torch
 
-from imkd_core.data.dataset import DetectionDataset
-from imkd_core.data.nuscenes import NuScenes
+from imkd_core.data.learning.dataset import DetectionDataset
+from imkd_core.data.nuscenes.reader import NuScenes
 from imkd_core.recipe import AugmentConfig, Config
 from imkd_core.training.student_task import StudentTask
 from imkd_core.training.train import Run, train

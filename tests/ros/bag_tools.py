@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from imkd_core.data.bag_writer import BagWriter
-from imkd_core.data.messages import make, make_header, make_transform
-from imkd_core.data.recording import BagMessage, open_bag
+from imkd_core.data.bags.bag_writer import BagWriter
+from imkd_core.data.bags.messages import make, make_header, make_transform
+from imkd_core.data.bags.recording import BagMessage, open_bag
 
 START_NS = 1_700_000_000_000_000_000
 

@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 import pytest
 
-from imkd_core.data.bag_writer import BagWriter
-from imkd_core.data.nuscenes import NuScenes
-from imkd_core.data.nuscenes_to_bag import SceneOptions, write_scene
-from imkd_core.data.recorded_dataset import VERSION
-from imkd_core.data.recording import open_bag
+from imkd_core.data.bags.bag_writer import BagWriter
+from imkd_core.data.bags.nuscenes_to_bag import SceneOptions, write_scene
+from imkd_core.data.bags.recorded_dataset import VERSION
+from imkd_core.data.bags.recording import open_bag
+from imkd_core.data.nuscenes.reader import NuScenes
 from imkd_core.errors import CalibrationError, ConfigError, DataError
 from imkd_core.geometry import invert_transform
 from imkd_ros.bag_dataset import ImportOptions, convert
@@ -227,7 +227,7 @@ def test_several_recordings_become_scenes_of_one_set(place, tmp_path):
 
 def raw_image(topic, message):
     """Send what is on a compressed topic of the front camera as a raw image."""
-    from imkd_core.data.messages import make
+    from imkd_core.data.bags.messages import make
 
     if topic != "/sensing/cam_front/image/compressed":
         return message

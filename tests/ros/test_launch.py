@@ -17,8 +17,8 @@ import pytest
 pytest.importorskip("rclpy")
 pytest.importorskip("launch_ros", reason="launch_ros comes with a ROS 2 installation")
 
-from imkd_core.data.bag_writer import BagWriter
-from imkd_core.data.messages import make, make_header, make_transform
+from imkd_core.data.bags.bag_writer import BagWriter
+from imkd_core.data.bags.messages import make, make_header, make_transform
 from tests.ros.tiny_bundle import write_tiny_bundle
 
 pytestmark = [pytest.mark.ros, pytest.mark.usefixtures("ros_environment")]

@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("rclpy")
 
-from imkd_core.data.bag_writer import BagWriter
+from imkd_core.data.bags.bag_writer import BagWriter
 from imkd_ros.player import main
 from tests.ros.bag_tools import START_NS, finish, read_all, run, started, write_bag
 

@@ -10,8 +10,8 @@ import pytest
 
 pytest.importorskip("rclpy")
 
-from imkd_core.data.messages import EXTRA_DEFINITIONS, typestore
-from imkd_core.data.recording import open_bag
+from imkd_core.data.bags.messages import EXTRA_DEFINITIONS, typestore
+from imkd_core.data.bags.recording import open_bag
 from imkd_ros.graph.bag_topics import message_class
 from imkd_ros.recorder import main
 from tests.ros.bag_tools import START_NS, finish, read_all, run, started, write_bag

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from imkd_core.data.bag_writer import BagWriter
-from imkd_core.data.nuscenes import NuScenes
-from imkd_core.data.nuscenes_to_bag import SceneOptions, write_scene
-from imkd_core.data.recording import open_bag
+from imkd_core.data.bags.bag_writer import BagWriter
+from imkd_core.data.bags.nuscenes_to_bag import SceneOptions, write_scene
+from imkd_core.data.bags.recording import open_bag
+from imkd_core.data.nuscenes.reader import NuScenes
 from imkd_core.errors import BundleError, DataError
 from imkd_ros.bridge.parameter_file import read_settings
 from imkd_ros.replay import DETECTIONS_TOPIC, Replay, read_answers, write_bag, write_jsonl

@@ -14,10 +14,10 @@ import pytest
 
 pytest.importorskip("rclpy")
 
-from imkd_core.data.bag_writer import BagWriter
-from imkd_core.data.nuscenes import NuScenes
-from imkd_core.data.nuscenes_to_bag import SceneOptions, write_scene
-from imkd_core.data.recording import open_bag
+from imkd_core.data.bags.bag_writer import BagWriter
+from imkd_core.data.bags.nuscenes_to_bag import SceneOptions, write_scene
+from imkd_core.data.bags.recording import open_bag
+from imkd_core.data.nuscenes.reader import NuScenes
 from imkd_core.errors import ConfigError, DataError
 from imkd_ros.bridge.parameter_file import read_settings
 from imkd_ros.graph.environment import remove_dead_segments

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import cv2
 
-from imkd_core.data.nuscenes import NuScenes
-from imkd_core.data.nuscenes_boxes import read_true_boxes
+from imkd_core.data.nuscenes.boxes import read_true_boxes
+from imkd_core.data.nuscenes.reader import NuScenes
 from imkd_core.errors import BackendError, CalibrationError, DataError, SensorError
 from imkd_core.evaluation.losses import Loss
 from imkd_core.evaluation.predictions import (

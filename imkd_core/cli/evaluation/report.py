@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from imkd_core.cli.evaluation.run import Judged
-from imkd_core.data.nuscenes import SampleRecord
+from imkd_core.data.nuscenes.reader import SampleRecord
 from imkd_core.evaluation import evaluation_report
 from imkd_core.evaluation.evaluation_report import EvaluationReport, FramePictures
 from imkd_core.evaluation.tables import light_of, weather_of

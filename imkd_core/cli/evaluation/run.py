@@ -15,8 +15,8 @@ import numpy as np
 
 from imkd_core.cli.common import open_nuscenes
 from imkd_core.cli.evaluation.detect import DetectionJob, Progress, detect_scenes, stored
-from imkd_core.data.nuscenes import NuScenes, SampleRecord
-from imkd_core.data.nuscenes_boxes import TrueBoxes, global_boxes, read_true_boxes
+from imkd_core.data.nuscenes.boxes import TrueBoxes, global_boxes, read_true_boxes
+from imkd_core.data.nuscenes.reader import NuScenes, SampleRecord
 from imkd_core.errors import ConfigError, DataError
 from imkd_core.evaluation.boxes import check_classes
 from imkd_core.evaluation.losses import Loss

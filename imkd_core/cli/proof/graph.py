@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from imkd_core.cli.common import progress
-from imkd_core.data.bag_writer import BagWriter
-from imkd_core.data.dataset import DetectionDataset
-from imkd_core.data.nuscenes import NuScenes, SampleRecord
-from imkd_core.data.nuscenes_to_bag import SceneOptions, provenance, write_scene
+from imkd_core.data.bags.bag_writer import BagWriter
+from imkd_core.data.bags.nuscenes_to_bag import SceneOptions, provenance, write_scene
+from imkd_core.data.learning.dataset import DetectionDataset
+from imkd_core.data.nuscenes.reader import NuScenes, SampleRecord
 from imkd_core.errors import ImkdError
 from imkd_core.recipe import Config
 from imkd_core.runtime.bundle import Bundle

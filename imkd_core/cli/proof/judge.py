@@ -11,8 +11,8 @@ from typing import Any
 
 from imkd_core.cli.proof.graph import THREADS
 from imkd_core.cli.proof.truth import TruthAt
-from imkd_core.data.augmentation import seen_only_by, visible_in
-from imkd_core.data.recording import open_bag
+from imkd_core.data.bags.recording import open_bag
+from imkd_core.data.changes.augmentation import seen_only_by, visible_in
 from imkd_core.errors import DataError
 from imkd_core.evaluation.controls import standard_controls
 from imkd_core.evaluation.proof import (

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from imkd_core.data.nuscenes import SampleRecord
+from imkd_core.data.nuscenes.reader import SampleRecord
 from imkd_core.evaluation.proof import moved_boxes
 from imkd_core.types import Detections
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from imkd_core.bev_grid import BevGrid
-from imkd_core.data.nuscenes import SampleRecord
+from imkd_core.data.nuscenes.reader import SampleRecord
 from imkd_core.errors import DataError
 from imkd_core.evaluation.matching import required_boxes
 from imkd_core.evaluation.proof import FrameTruth, moved_boxes

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import nn
 
-from imkd_core.data.teacher_maps import FORMAT
+from imkd_core.data.learning.teacher_maps import FORMAT
 from imkd_core.errors import ConfigError
 from imkd_core.mapping import to_mapping
 from imkd_core.model.adaptors import taught_channels

@@ -6,10 +6,10 @@ import torch
 from numpy.typing import NDArray
 
 from imkd_core.config import InputSpec
-from imkd_core.data.label_maps import label_maps
+from imkd_core.data.learning.label_maps import label_maps
+from imkd_core.data.learning.targets import camera_points
+from imkd_core.data.learning.teacher_maps import TeacherMaps
 from imkd_core.data.samples import Sample
-from imkd_core.data.targets import camera_points
-from imkd_core.data.teacher_maps import TeacherMaps
 from imkd_core.errors import DataError, SensorError
 from imkd_core.geometry import transform_points
 from imkd_core.imaging import fit_window

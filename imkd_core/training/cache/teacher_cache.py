@@ -19,15 +19,15 @@ from urllib.parse import quote
 import numpy as np
 from numpy.typing import NDArray
 
-from imkd_core.data.label_maps import soft_mask
-from imkd_core.data.samples import Sample
-from imkd_core.data.teacher_maps import (
+from imkd_core.data.learning.label_maps import soft_mask
+from imkd_core.data.learning.teacher_maps import (
     SUFFIX,
     TeacherMaps,
     read_quality,
     read_teacher_maps,
     write_teacher_maps,
 )
+from imkd_core.data.samples import Sample
 from imkd_core.errors import DataError
 from imkd_core.model.adaptors import taught_channels
 from imkd_core.model.intensity import IntensityStatistics

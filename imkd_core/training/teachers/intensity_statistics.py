@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imkd_core.config import BOX_CODE
-from imkd_core.data.label_maps import label_maps
-from imkd_core.data.lidar_points import within
+from imkd_core.data.learning.label_maps import label_maps
+from imkd_core.data.learning.lidar_points import within
+from imkd_core.data.learning.teaching_datasets import lidar_points
 from imkd_core.data.samples import Sample
-from imkd_core.data.teaching_datasets import lidar_points
 from imkd_core.errors import DataError
 from imkd_core.model.intensity import (
     RING_M,

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from imkd_core.config import BOX_CODE, HeadSpec
-from imkd_core.data.label_maps import label_maps
-from imkd_core.data.lidar_points import prepare_points, within
+from imkd_core.data.learning.label_maps import label_maps
+from imkd_core.data.learning.lidar_points import prepare_points, within
+from imkd_core.data.learning.teaching_datasets import lidar_points
 from imkd_core.data.samples import Sample
-from imkd_core.data.teaching_datasets import lidar_points
 from imkd_core.errors import DataError
 from imkd_core.model.center_head import LOG_SIZE_RANGE
 from imkd_core.model.intensity import IntensityStatistics, gather_evidence, intensity_map

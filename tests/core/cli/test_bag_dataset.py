@@ -4,9 +4,9 @@
 import pytest
 
 from imkd_core.__main__ import main
-from imkd_core.data.nuscenes import NuScenes
-from imkd_core.data.nuscenes_boxes import read_true_boxes, score_detections
-from imkd_core.data.recorded_dataset import VERSION
+from imkd_core.data.bags.recorded_dataset import VERSION
+from imkd_core.data.nuscenes.boxes import read_true_boxes, score_detections
+from imkd_core.data.nuscenes.reader import NuScenes
 from imkd_core.resources import share_folder
 from tests.core.cli.test_cli import SMALL
 from tests.core.data.made_up import write_dataroot

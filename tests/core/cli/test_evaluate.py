@@ -11,8 +11,8 @@ from imkd_core.cli.evaluation import detect
 from imkd_core.cli.evaluation.report import choose_frames
 from imkd_core.cli.evaluation.run import EvaluationOptions, choose_samples, evaluate_bundle
 from imkd_core.config import HeadSpec
-from imkd_core.data.nuscenes import NuScenes
-from imkd_core.data.nuscenes_boxes import score_detections
+from imkd_core.data.nuscenes.boxes import score_detections
+from imkd_core.data.nuscenes.reader import NuScenes
 from imkd_core.errors import ConfigError, DataError
 from imkd_core.evaluation.losses import Loss
 from tests.core.data.made_up import write_dataroot

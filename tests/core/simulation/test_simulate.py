@@ -11,7 +11,7 @@ from nuscenes.eval.detection.evaluate import DetectionEval
 from nuscenes.nuscenes import NuScenes as Devkit
 from nuscenes.utils.data_classes import LidarPointCloud, RadarPointCloud
 
-from imkd_core.data.nuscenes import CAMERAS, LIDAR, RADARS, NuScenes
+from imkd_core.data.nuscenes.reader import CAMERAS, LIDAR, RADARS, NuScenes
 from imkd_core.data.point_clouds import RadarFilter, read_lidar_bin
 from imkd_core.errors import ConfigError, DataError
 from imkd_core.geometry import points_in_box, transform_points

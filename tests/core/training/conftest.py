@@ -3,7 +3,7 @@
 
 import pytest
 
-from imkd_core.data.dataset import DetectionDataset
+from imkd_core.data.learning.dataset import DetectionDataset
 from tests.core.training.small_stage import drive, write_drive
 
 

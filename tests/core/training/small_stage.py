@@ -7,8 +7,8 @@ from pathlib import Path
 
 from imkd_core.bev_grid import BevGrid
 from imkd_core.config import DepthBins, HeadSpec
-from imkd_core.data.dataset import DetectionDataset
-from imkd_core.data.nuscenes import NuScenes
+from imkd_core.data.learning.dataset import DetectionDataset
+from imkd_core.data.nuscenes.reader import NuScenes
 from imkd_core.recipe import AugmentConfig, Config, TrainConfig
 from imkd_core.training.student_task import StudentTask
 from imkd_core.training.train import Run, train

@@ -6,7 +6,7 @@ import itertools
 
 import torch
 
-from imkd_core.data.targets import draw_gaussian
+from imkd_core.data.learning.targets import draw_gaussian
 from imkd_core.model.example import batched, example_inputs
 from imkd_core.recipe import Config
 from imkd_core.teaching import DistillConfig, TeacherConfig

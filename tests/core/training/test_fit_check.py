@@ -3,7 +3,7 @@ import dataclasses
 
 import pytest
 
-from imkd_core.data.nuscenes import NuScenes, SampleRecord
+from imkd_core.data.nuscenes.reader import NuScenes, SampleRecord
 from imkd_core.errors import ConfigError, DataError
 from imkd_core.training.fit_check import check_fits
 from tests.core.data.made_up import CAMERA_YAW_DEG, write_dataroot

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from imkd_core.data.dataset import DetectionDataset
-from imkd_core.data.nuscenes import NuScenes
+from imkd_core.data.learning.dataset import DetectionDataset
+from imkd_core.data.nuscenes.reader import NuScenes
 from imkd_core.errors import ConfigError, DataError, ImkdError
 from imkd_core.model.student import Student
 from imkd_core.recipe import AugmentConfig

@@ -334,7 +334,7 @@ def test_own_motion_taken_out_of_raw_nuscenes_speeds_gives_the_compensated_ones(
 
 def test_messages_of_the_bag_library_are_read_like_those_of_ros() -> None:
     pytest.importorskip("rosbags", reason="rosbags is not installed")
-    from imkd_core.data import messages
+    from imkd_core.data.bags import messages
 
     store = messages.typestore()
     made = image(stripes(), "bgr8", 3)

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from imkd_core.config import NUSCENES_CLASSES
-from imkd_core.data.box_messages import make_box_array, make_objects_table
-from imkd_core.data.nuscenes_truth import DETECTION_CLASS_OF_CATEGORY
+from imkd_core.data.bags.box_messages import make_box_array, make_objects_table
+from imkd_core.data.nuscenes.truth import DETECTION_CLASS_OF_CATEGORY
 from imkd_core.errors import ConfigError, DataError, SensorError
 from imkd_core.types import Detections
 from imkd_ros.bridge.ground_truth import class_map, read_boxes

@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
+from imkd_core.data.bags.recorded_scene import Mount
 from imkd_core.data.point_clouds import read_lidar_bin, read_radar_pcd, to_radar_cloud
-from imkd_core.data.recorded_scene import Mount
 from imkd_core.errors import SensorError
 from imkd_core.types import CameraModel
 from imkd_ros.bridge.convert import to_radar_scan

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from imkd_core.data.dataset import DetectionDataset
-from imkd_core.data.nuscenes import NuScenes
+from imkd_core.data.learning.dataset import DetectionDataset
+from imkd_core.data.nuscenes.reader import NuScenes
 from imkd_core.errors import ConfigError, DataError
 from imkd_core.model.frozen import freeze
 from imkd_core.model.label_encoder import LabelEncoder

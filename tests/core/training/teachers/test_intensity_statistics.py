@@ -4,10 +4,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from imkd_core.data.label_maps import label_maps
-from imkd_core.data.lidar_points import within
-from imkd_core.data.nuscenes import NuScenes
-from imkd_core.data.teaching_datasets import lidar_points
+from imkd_core.data.learning.label_maps import label_maps
+from imkd_core.data.learning.lidar_points import within
+from imkd_core.data.learning.teaching_datasets import lidar_points
+from imkd_core.data.nuscenes.reader import NuScenes
 from imkd_core.errors import ConfigError, DataError
 from imkd_core.model.intensity import (
     IntensityStatistics,

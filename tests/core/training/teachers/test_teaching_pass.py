@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from imkd_core.data.label_maps import soft_mask
-from imkd_core.data.nuscenes import NuScenes
-from imkd_core.data.teaching_datasets import LabelDataset, TeacherDataset
+from imkd_core.data.learning.label_maps import soft_mask
+from imkd_core.data.learning.teaching_datasets import LabelDataset, TeacherDataset
+from imkd_core.data.nuscenes.reader import NuScenes
 from imkd_core.errors import DataError
 from imkd_core.model.frozen import freeze, is_frozen
 from imkd_core.training.task import collate

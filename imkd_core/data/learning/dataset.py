@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From recorded samples to training samples: change, prepare, make targets.
+
+The inputs come from `preprocess.assemble_inputs`, the function that the vehicle uses.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imkd_core.data.changes.augmentation import (
+    SampleChange,
+    lost_boxes,
+    sample_change,
+    seen_only_by,
+)
+from imkd_core.data.changes.bev_change import BevChange
+from imkd_core.data.changes.sensor_dropout import disturbed_points, live_mask
+from imkd_core.data.changes.views import (
+    View,
+    sample_views,
+    view_depth_bins,
+    view_images,
+    views_geometry,
+)
+from imkd_core.data.learning.decoded import ByteCache, DecodedSample, Decoding, decode
+from imkd_core.data.learning.doppler import doppler_targets
+from imkd_core.data.learning.label_maps import soft_mask
+from imkd_core.data.learning.targets import DetectionTargets, make_targets
+from imkd_core.data.learning.teaching_arrays import (
+    ShuffledTeaching,
+    radar_occupied,
+    taught_codes,
+    taught_maps,
+)
+from imkd_core.data.samples import Sample, Teaching, TeachingSource
+from imkd_core.errors import DataError
+from imkd_core.preprocess import Arrays, assemble_inputs
+from imkd_core.recipe import Config
+from imkd_core.types import Detections
+from imkd_core.view_lut import ViewGeometry
+
+#: Memory for decoded samples; a sample of `imkd_tiny` takes 1 to 2 MB.
+CACHE_BYTES = 512 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSample:
+    """One sample as arrays; the training engine stacks several into a batch.
+
+    Attributes:
+        inputs: the model's inputs by name (see `preprocess.prepare_inputs`).
+        targets: heat maps and box codes.
+        depth_bin: (N, Hf, Wf) int64 depth bins, -1 where unknown or where the camera is blanked.
+        teaching: what teachers say, by name (see `teaching_arrays`); and label_mask (Y, X) and
+            radar_occupied (Y, X). Empty where nothing of it is asked for.
+    """
+
+    inputs: Arrays
+    targets: DetectionTargets
+    depth_bin: NDArray[np.int64]
+    teaching: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+
+    def target_arrays(self) -> dict[str, NDArray[np.generic]]:
+        """Return the fields of `targets`, `depth_bin` and `teaching`, by name."""
+        targets = {item.name: getattr(self.targets, item.name) for item in fields(self.targets)}
+        return {**targets, "depth_bin": self.depth_bin, **self.teaching}
+
+
+class DetectionDataset:
+    """Training samples made from recorded ones.
+
+    Args:
+        records: samples of a reader, all with the same sensors.
+        config: the student; its `augment` section says how samples are changed.
+        teaching: what the teachers say; depth then comes from there, too, and no LiDAR file is
+            opened. `config.distill.shuffle` gives each sample the maps of another one.
+        cache_bytes: memory for decoded samples; 0 reads files each time.
+
+    Raises:
+        DataError: there is no sample.
+    """
+
+    def __init__(
+        self,
+        records: Sequence[Sample],
+        config: Config,
+        teaching: TeachingSource | None = None,
+        cache_bytes: int = CACHE_BYTES,
+    ) -> None:
+        if not records:
+            raise DataError("no samples to train on; check the data folder and the scene filter")
+        self._records = tuple(records)
+        self._config = config
+        self._own_teaching = self._teaching = teaching
+        if teaching is not None and config.distill.shuffle:
+            self._teaching = ShuffledTeaching(teaching, [r.token for r in self._records])
+        self._decoding = Decoding.of(config.inputs, config.augment, with_lidar=teaching is None)
+        self._samples = ByteCache[DecodedSample](cache_bytes)
+        self._geometries = ByteCache[ViewGeometry](cache_bytes // 2)
+
+    def __len__(self) -> int:
+        """Return the number of recorded samples."""
+        return len(self._records)
+
+    def sample(self, index: int, rng: np.random.Generator | None) -> TrainingSample:
+        """Return one training sample, changed by `rng`; unchanged where `rng` is None.
+
+        Raises:
+            DataError: a file is missing or malformed; the message names it.
+        """
+        config, spec = self._config, self._config.inputs
+        decoding = self._decoding if rng is not None else self._decoding.exact
+        decoded = self._decoded(index, decoding)
+        change = SampleChange()
+        if rng is not None:
+            change = sample_change(rng, decoded.rig, config.augment, spec.radar_sweeps)
+        views = sample_views(self._records[index], decoded, decoding, change)
+        live = live_mask(decoded.returns, change.radar, spec.radar_sweeps)
+        has_radar, live = live is not None, _none_of(decoded) if live is None else live
+        returns = decoded.returns.select(live).changed(change.bev)
+        keep = self._kept(decoded, change, live)
+        boxes = change.bev.apply_to_boxes(decoded.boxes)
+        truth = boxes.select(keep)
+        points = disturbed_points(returns, change.radar, spec.bev) if has_radar else None
+        inputs = assemble_inputs(
+            images=view_images(views, spec),
+            camera_mask=np.array([view.is_live for view in views], np.float32),
+            geometry=self._geometry(index, views, change),
+            radar_points=points,
+            spec=spec,
+        )
+        doppler = doppler_targets(returns, decoded.on_box[keep][:, live], truth)
+        teaching = {}
+        if self._teaching is not None or config.distill.gate > 0:
+            teaching["label_mask"] = soft_mask(boxes, spec.bev)
+            teaching["radar_occupied"] = radar_occupied(inputs["radar_grid"], spec)
+        if self._teaching is not None:
+            tokens = [decoded.annotation_tokens[i] for i in np.flatnonzero(keep)]
+            teaching |= self._taught(index, change.bev, truth, tokens)
+        return TrainingSample(
+            inputs=inputs,
+            targets=make_targets(truth, spec.bev, config.head, doppler),
+            depth_bin=self._depth(index, decoded, views),
+            teaching=teaching,
+        )
+
+    def _decoded(self, index: int, decoding: Decoding) -> DecodedSample:
+        key = (index, decoding.is_cut_later)
+        return self._samples.get(key, lambda: decode(self._records[index], decoding))
+
+    def _geometry(self, index: int, views: tuple[View, ...], change: SampleChange) -> ViewGeometry:
+        """Return the geometry of the views; kept where it is that of the recorded sample."""
+        spec = self._config.inputs
+        if change.keeps_geometry and not any(view.is_stale for view in views):
+            return self._geometries.get(index, lambda: views_geometry(views, None, spec))
+        bev = change.bev
+        return views_geometry(views, None if bev.is_identity else bev.changed_from_ego, spec)
+
+    def _kept(
+        self, decoded: DecodedSample, change: SampleChange, live: NDArray[np.bool_]
+    ) -> NDArray[np.bool_]:
+        """Return (N,) which true boxes are still to be found."""
+        radar_keeps = self._config.augment.radar_keeps
+        if not change.blanked and (live.all() or not radar_keeps):
+            return np.ones(len(decoded.boxes), np.bool_)
+        if not radar_keeps:
+            return ~seen_only_by(decoded.visible, change.blanked)
+        usual = decoded.returns.scan < self._config.inputs.radar_sweeps
+        returns_left, returns_before = decoded.on_box & live, decoded.on_box & usual
+        return ~lost_boxes(decoded.visible, change.blanked, returns_left, returns_before)
+
+    def _depth(
+        self, index: int, decoded: DecodedSample, views: tuple[View, ...]
+    ) -> NDArray[np.int64]:
+        spec = self._config.inputs
+        if decoded.depth is not None:
+            return view_depth_bins(views, decoded.depth.bins, decoded.depth.points, spec)
+        own = self._load(self._own_teaching, index)
+        points = own.depth_points if own is not None else {}
+        return view_depth_bins(views, None, points, spec)
+
+    def _taught(
+        self, index: int, change: BevChange, truth: Detections, tokens: Sequence[str]
+    ) -> dict[str, NDArray[np.float32]]:
+        teaching = self._load(self._teaching, index)
+        codes = taught_codes(teaching, truth, tokens, self._config, change)
+        return taught_maps(teaching, self._config, change) | codes
+
+    def _load(self, source: TeachingSource | None, index: int) -> Teaching | None:
+        return source.load(self._records[index].token) if source is not None else None
+
+
+def _none_of(decoded: DecodedSample) -> NDArray[np.bool_]:
+    return np.zeros(len(decoded.returns.scan), np.bool_)
