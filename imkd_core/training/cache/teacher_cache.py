@@ -190,7 +190,7 @@ class _Job:
             lesson = self._teachers.teach(sample, self._config)
             maps = lesson_maps(lesson, sample, self._projection, self._config)
         except DataError as error:
-            if not self._label_only:
+            if not (self._label_only or has_no_lidar(sample)):
                 raise
             reason = str(error)
             maps = label_only_maps(self._teachers.labels, sample, self._projection, self._config)
@@ -243,19 +243,29 @@ def _measured(
     """Return scale and basis, measured on some samples by a fixed chance."""
     order = np.random.default_rng(0).permutation(len(samples))[:MEASURED_SAMPLES]
     chosen = [samples[index] for index in np.sort(order)]
+    if all(has_no_lidar(sample) for sample in chosen):
+        raise DataError(
+            f"none of {len(chosen)} samples has LiDAR, so no teacher can speak about them; train "
+            "on them with --preset none, or mix them with drives that have LiDAR"
+        )
 
     def lessons() -> Any:
         for done, sample in enumerate(chosen, start=1):
             try:
                 lesson = teachers.teach(sample, config)
             except DataError:
-                if not label_only:
+                if not (label_only or has_no_lidar(sample)):
                     raise
                 continue
             tell(CacheProgress(done=done, total=len(chosen), stage="scale of the features"))
             yield lesson.features, lesson.label_features, _on_objects(sample, config)
 
     return measure_projection(lessons(), taught_channels(config))
+
+
+def has_no_lidar(sample: Sample) -> bool:
+    """Return whether a sample is of a site without LiDAR, which is no fault."""
+    return not getattr(sample, "has_lidar", True)
 
 
 def _on_objects(sample: Sample, config: Config) -> NDArray[np.bool_]:

@@ -246,3 +246,20 @@ def test_a_sample_without_lidar_is_an_error_or_by_choice_taught_by_labels_alone(
     taught = DetectionDataset(torn, CONFIG, teaching=cache).sample(1, None)
     assert taught.teaching["has_lidar"] == 0
     assert (taught.depth_bin == -1).all()
+
+
+def without_lidar(record):
+    readings = {name: one for name, one in record.readings.items() if name != "LIDAR_TOP"}
+    return dataclasses.replace(record, readings=readings)
+
+
+def test_a_site_without_lidar_needs_no_choice(records, teachers, tmp_path):
+    mixed = (records[0], without_lidar(records[1]), records[2])
+    cache = write_cache(mixed, teachers, CONFIG, tmp_path / "cache")
+    assert set(cache.label_only) == {records[1].token}
+    assert cache.load(records[0].token).has_lidar
+
+
+def test_no_lidar_at_all_is_refused_with_the_remedy(records, teachers, tmp_path):
+    with pytest.raises(DataError, match="--preset none"):
+        write_cache([without_lidar(one) for one in records], teachers, CONFIG, tmp_path / "cache")
