@@ -2,11 +2,9 @@
 """From what the teachers say about a sample to what is kept of it on disk (method.md 12.1)."""
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from imkd_core.config import InputSpec
-from imkd_core.data.learning.label_maps import label_maps
 from imkd_core.data.learning.targets import camera_points
 from imkd_core.data.learning.teacher_maps import TeacherMaps
 from imkd_core.data.samples import Sample
@@ -17,7 +15,7 @@ from imkd_core.model.label_encoder import LabelEncoder
 from imkd_core.preprocess import effective_cameras
 from imkd_core.recipe import Config
 from imkd_core.training.cache.feature_projection import FeatureProjection
-from imkd_core.training.teachers.teaching_pass import Lesson
+from imkd_core.training.teachers.teaching_pass import Lesson, teach_labels
 from imkd_core.types import Detections
 
 Float32 = NDArray[np.float32]
@@ -52,7 +50,6 @@ def lesson_maps(
     )
 
 
-@torch.no_grad()
 def label_only_maps(
     labels: LabelEncoder, sample: Sample, projection: FeatureProjection, config: Config
 ) -> TeacherMaps:
@@ -65,18 +62,15 @@ def label_only_maps(
         config: grid and classes.
     """
     grid, names = config.inputs.bev, config.head.class_names
-    device = next(labels.parameters()).device
-    truth = sample.truth()
-    seen = truth.num_lidar_points + truth.num_radar_points > 0
-    maps = torch.from_numpy(label_maps(truth.detections.select(seen), grid))[None].to(device)
-    f_label = projection.apply_label(labels(maps)[0].float().cpu().numpy())
+    nothing = sample.truth().detections.select(np.zeros(0, np.int64))
+    f_label = projection.apply_label(teach_labels(labels, sample, config))
     return TeacherMaps(
         f_lidar=np.zeros_like(f_label),
         f_label=f_label,
         i_lidar=np.zeros(grid.shape, np.float32),
         heat=np.zeros((len(names), *grid.shape), np.float32),
         annotation_tokens=(),
-        boxes=truth.detections.select(np.zeros(0, np.int64)),
+        boxes=nothing,
         quality=1.0,
         depth_points={},
         has_lidar=False,

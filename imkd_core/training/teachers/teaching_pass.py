@@ -7,7 +7,6 @@
 Always without augmentation, in evaluation mode, one sample at a time (method.md 8, 12.1).
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -177,26 +176,6 @@ def _highest_around(
     framed = np.pad(heat, ((0, 0), (1, 1), (1, 1)))
     around = [framed[labels, row + i, column + j] for i in range(3) for j in range(3)]
     return np.max(around, axis=0, initial=0).astype(np.float32)
-
-
-@torch.no_grad()
-def feature_std(teacher: Teacher, samples: Sequence[Sample], config: Config) -> Float32:
-    """Return the (C,) standard deviation of each channel of F_L over samples; 1e-3 at least.
-
-    Raises:
-        DataError: a file is missing or malformed, or the teacher is in training mode.
-    """
-    _check_mode(teacher)
-    total, squares, cells = 0.0, 0.0, 0
-    for sample in samples:
-        points, mask = _inputs(teacher, lidar_points(sample, config), config)
-        features = _numpy(teacher.encoder(points, mask)[0]).astype(np.float64)
-        total += features.sum(axis=(1, 2))
-        squares += (features**2).sum(axis=(1, 2))
-        cells += features[0].size
-    mean = total / cells
-    variance = np.maximum(squares / cells - mean**2, 0)
-    return np.maximum(np.sqrt(variance), 1e-3).astype(np.float32)
 
 
 def _inputs(teacher: Teacher, points: Float32, config: Config) -> tuple[Tensor, Tensor]:

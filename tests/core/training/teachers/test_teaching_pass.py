@@ -21,7 +21,7 @@ from imkd_core.training.teachers.intensity_statistics import (
 )
 from imkd_core.training.teachers.label_task import LabelTask
 from imkd_core.training.teachers.teacher_task import TeacherTask
-from imkd_core.training.teachers.teaching_pass import boxes_at, feature_std, teach, teach_labels
+from imkd_core.training.teachers.teaching_pass import boxes_at, teach, teach_labels
 from tests.core.data.made_up import write_dataroot
 from tests.core.training.fitted_teachers import CONFIG, fit, recall
 
@@ -146,8 +146,6 @@ def test_teachers_in_training_mode_refuse_to_teach(fitted, statistics, records):
     waking = TeacherTask(CONFIG).delivered.train()
     with pytest.raises(DataError, match="freeze them first"):
         teach(waking, fitted.encoder, statistics, records[0], CONFIG)
-    with pytest.raises(DataError, match="freeze them first"):
-        feature_std(waking, records, CONFIG)
 
 
 def test_a_teacher_that_is_far_off_is_not_trusted(records):
@@ -184,13 +182,6 @@ def test_without_objects_the_quality_is_1(records):
     )
     assert len(boxes) == 0
     assert quality == 1
-
-
-def test_the_deviation_of_each_channel_is_that_of_all_samples_together(fitted, records, lesson):
-    alone = feature_std(fitted.teacher, records[:1], CONFIG)
-    expected = np.maximum(lesson.features.std(axis=(1, 2)), 1e-3)
-    np.testing.assert_allclose(alone, expected, rtol=1e-3)
-    assert feature_std(fitted.teacher, records, CONFIG).shape == (24,)
 
 
 def test_the_learned_gate_is_kept_sparse_and_teaches(records, statistics, fitted):
