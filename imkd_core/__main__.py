@@ -11,11 +11,11 @@ from imkd_core.errors import ImkdError
 #: verb -> (module in imkd_core.cli, what it does in one line)
 VERBS = {
     "simulate": ("simulate", "make drives through made-up towns, in the nuScenes layout"),
-    "train": ("train", "fit a student to recorded data"),
+    "train": ("train", "train the LiDAR teacher, the label encoder or a student"),
     "experiment": ("experiment", "compare students that differ in a few settings"),
     "export": ("export", "turn a checkpoint into a model bundle (ONNX and bundle.json)"),
     "evaluate": ("evaluate", "measure a model bundle: mAP, NDS, and where they come from"),
-    "bag": ("bag", "write a rosbag2 recording from nuScenes data, or show what is in one"),
+    "bag": ("bag", "nuScenes data to rosbag2 and recordings to data sets; what is in a bag"),
     "replay": ("replay", "run the detector over a recording, offline and deterministic"),
     "doctor": ("doctor", "check this installation and say how to mend each fault"),
     "demo": ("demo", "the whole job on a drive made on the spot, with the model that ships"),

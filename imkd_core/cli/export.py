@@ -31,6 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", help="name of the model (default: that of its configuration)")
     parser.add_argument("--data", type=Path, help="nuScenes folder to compare on")
     parser.add_argument("--version", help="table folder (default: the only v1.0-* there is)")
+    parser.add_argument(
+        "--files", default="fp32,fp16", help="which files (default: fp32,fp16)", metavar="ROLES"
+    )
     parser.add_argument("--trained-on", default="", help="what it was trained on, for the bundle")
     parser.add_argument("--licence", default="", help="terms of the weights, for the bundle")
 
@@ -51,6 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
             "licence": arguments.licence or "not stated",
         },
         records=records,
+        roles=arguments.files.split(","),
     )
     for role, file in bundle.files.items():
         path, size_mb = bundle.root / file.file, file.bytes / 1e6
@@ -67,6 +71,7 @@ def export_checkpoint(
     name: str | None,
     provenance: Mapping[str, Any],
     records: "Sequence[SampleRecord]" = (),
+    roles: Sequence[str] = ("fp32", "fp16"),
 ) -> "Bundle":
     """Export the student of a checkpoint.
 
@@ -76,6 +81,7 @@ def export_checkpoint(
         name: of the model; that of its configuration when None.
         provenance: training data, licence; steps and seed are added.
         records: samples to compare torch and ONNX Runtime on; noise when there are none.
+        roles: which files are written.
 
     Raises:
         DataError: the checkpoint is missing or malformed.
@@ -98,4 +104,4 @@ def export_checkpoint(
         samples = [dataset.sample(index, None).inputs for index in range(len(dataset))]
         frames = [{k: torch.from_numpy(v) for k, v in inputs.items()} for inputs in samples]
     facts = {**provenance, "steps": checkpoint.step, "seed": config.train.seed}
-    return export_onnx(student, config, output, name or config.name, facts, frames)
+    return export_onnx(student, config, output, name or config.name, facts, frames, roles)

@@ -43,6 +43,7 @@ def export_onnx(
     name: str,
     provenance: Mapping[str, Any],
     frames: Sequence[Mapping[str, Tensor]] = (),
+    roles: Sequence[str] = tuple(FILE_NAMES),
 ) -> Bundle:
     """Write `model.onnx`, `model_fp16.onnx` and `bundle.json` into a folder and load them back.
 
@@ -53,6 +54,7 @@ def export_onnx(
         name: of the bundle.
         provenance: training data, licence, steps.
         frames: real inputs (no batch axis) for the comparison with ONNX Runtime; noise if empty.
+        roles: which files are written, of `FILE_NAMES`; an old one of another role goes.
 
     Raises:
         BundleError: the graph holds an operator that a target cannot run, or the float32 file
@@ -61,12 +63,17 @@ def export_onnx(
     """
     if (student.inputs, student.head_spec) != (config.inputs, config.head):
         raise BundleError(f"the student was not built from configuration '{config.name}'")
+    if not roles or not set(roles) <= set(FILE_NAMES):
+        raise BundleError(f"a bundle holds files of {', '.join(FILE_NAMES)}, got {list(roles)}")
     directory.mkdir(parents=True, exist_ok=True)
+    for role in set(FILE_NAMES) - set(roles):
+        (directory / FILE_NAMES[role]).unlink(missing_ok=True)
     trace_frame = example_inputs(config.inputs)
     checked = frames or (trace_frame,)
     reference = deploy(student, trace_frame)
     parity = {}
-    for role, file_name in FILE_NAMES.items():
+    for role in roles:
+        file_name = FILE_NAMES[role]
         is_half = role == "fp16"
         network = deploy(student, trace_frame, is_half=True) if is_half else reference
         path = directory / file_name
@@ -78,7 +85,7 @@ def export_onnx(
         name=name,
         inputs=config.inputs,
         head=config.head,
-        files=FILE_NAMES,
+        files={role: FILE_NAMES[role] for role in roles},
         provenance=provenance,
         producer={
             "torch": torch.__version__,

@@ -162,6 +162,21 @@ def test_a_student_of_another_configuration_is_refused(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_bundle_of_one_file_leaves_no_old_one_behind(tmp_path):
+    config, student = settled_student()
+    (tmp_path / FILE_NAMES["fp16"]).write_bytes(b"old")
+    bundle = export_onnx(student, config, tmp_path, "x", {}, roles=("fp32",))
+    assert set(load_bundle(bundle.root).files) == {"fp32"}
+    assert not (tmp_path / FILE_NAMES["fp16"]).exists()
+
+
+@pytest.mark.parametrize("roles", [(), ("int4",)])
+def test_files_that_no_bundle_holds_are_refused(tmp_path, roles):
+    config, student = settled_student()
+    with pytest.raises(BundleError, match="fp32, fp16"):
+        export_onnx(student, config, tmp_path, "x", {}, roles=roles)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["imkd_tiny"])
 def test_the_small_student_of_the_project_exports(project_root, tmp_path, name):
