@@ -223,6 +223,7 @@ class Distillation(nn.Module):
             targets["code_teacher"],
             confidence * (taught.lidar_weight > 0)[:, None],
             taught.lidar_weight,
+            self._config.train.velocity_weight,
         )
 
     def _gate(self, output: StudentOutput, taught: Taught) -> Tensor:

@@ -156,6 +156,7 @@ def response_box_loss(
     code_teacher: Float[Tensor, "B M C"],
     confidence: Float[Tensor, "B M"],
     sample_weight: Float[Tensor, " B"],
+    velocity_weight: float = 1.0,
 ) -> Float[Tensor, ""]:
     """Return sum_k c_k |b_S - b_T|_1 / max(1, sum_k c_k) over the objects of the batch.
 
@@ -164,9 +165,11 @@ def response_box_loss(
         code_teacher: the teacher's code there.
         confidence: c_k; 0 for padding and where the teacher is not to be trusted.
         sample_weight: of each sample.
+        velocity_weight: of vx and vy among the numbers of the code, as in the box loss.
     """
     confidence = confidence.detach().float()
-    distance = (code - code_teacher.detach().float()).abs().sum(-1)
+    error = (code - code_teacher.detach().float()).abs()
+    distance = error[..., :_VELOCITY].sum(-1) + velocity_weight * error[..., _VELOCITY:].sum(-1)
     weighted = distance * confidence * sample_weight.detach().float()[:, None]
     return weighted.sum() / shared_count(confidence.sum())
 

@@ -147,3 +147,10 @@ def test_only_the_radial_part_of_a_velocity_is_compared_with_the_radar():
     assert float(doppler_loss(code, doppler)) == pytest.approx(2.0)
     doppler[..., 3] = 0
     assert float(doppler_loss(code, doppler)) == 0
+
+
+def test_velocity_weighs_less_in_the_response_as_well():
+    code, teacher = torch.zeros(1, 1, 10), torch.ones(1, 1, 10)
+    trusted, sample = torch.ones(1, 1), torch.ones(1)
+    assert float(response_box_loss(code, teacher, trusted, sample, 0.2)) == pytest.approx(8.4)
+    assert float(response_box_loss(code, teacher, trusted, sample)) == pytest.approx(10)
