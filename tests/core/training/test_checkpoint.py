@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import dataclasses
 import pickle
-import resource
 
 import pytest
 import torch
@@ -21,6 +20,7 @@ from imkd_core.training.losses import LossTerms
 from imkd_core.training.state import TrainingState
 from imkd_core.training.task import TrainingTask
 from tests.core.model.small import CONFIG as SMALL
+from tests.core.training.full_disk import full_disk
 
 CONFIG = dataclasses.replace(SMALL, train=TrainConfig(steps=7, ema_decay=0.9))
 
@@ -169,37 +169,22 @@ def test_foreign_safetensors_and_those_of_another_version_are_refused(tmp_path):
         load_checkpoint(path)
 
 
-@pytest.fixture
-def full_disk():
-    """Let files grow to 2000 bytes only, as on a disk that is full."""
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-
-    def fill():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (2000, limits[1]))
-
-    yield fill
-    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-
-
-def test_a_full_disk_names_the_file_and_leaves_the_old_checkpoint(tmp_path, full_disk):
+def test_a_full_disk_names_the_file_and_leaves_the_old_checkpoint(tmp_path):
     state = trained(0, 1)
     path = save_checkpoint(tmp_path, CONFIG, "student", state)
     before = path.read_bytes()
     step(state)
-    full_disk()
-    with pytest.raises(
-        DataError, match=r"cannot write .*checkpoint.safetensors.*free space"
-    ) as told:
+    refusal = pytest.raises(DataError, match=r"cannot write .*checkpoint.safetensors.*free space")
+    with full_disk(2000), refusal as told:
         save_checkpoint(tmp_path, CONFIG, "student", state)
     assert "intact" in str(told.value)
     assert path.read_bytes() == before
     assert [item.name for item in tmp_path.iterdir()] == [FILE_NAME]
 
 
-def test_a_full_disk_leaves_nothing_where_there_was_nothing(tmp_path, full_disk):
+def test_a_full_disk_leaves_nothing_where_there_was_nothing(tmp_path):
     state = trained(0, 1)
-    full_disk()
-    with pytest.raises(DataError, match="cannot write"):
+    with full_disk(2000), pytest.raises(DataError, match="cannot write"):
         save_checkpoint(tmp_path, CONFIG, "student", state)
     assert list(tmp_path.iterdir()) == []
 

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
-import resource
 
 import numpy as np
 import pytest
@@ -8,6 +7,7 @@ import pytest
 from imkd_core.errors import DataError
 from imkd_core.training.engine import StepReport
 from imkd_core.training.logbook.logs import BOARD_FOLDER, LOG_FILE, TrainingLog
+from tests.core.training.full_disk import full_disk
 
 
 def report(step, **changes):
@@ -52,13 +52,9 @@ def test_a_resumed_run_repeats_no_step_and_mends_a_line_that_was_cut_off(tmp_pat
 
 def test_a_full_disk_names_the_file(tmp_path):
     log = TrainingLog(tmp_path, 0)
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
-    try:
+    with full_disk(100):
         with pytest.raises(DataError, match=r"log\.jsonl.*free space"):
             log.write(report(1))
         with pytest.raises(DataError, match=r"tensorboard.*free space"):
             log.show({"heat": np.zeros((64, 64, 3), np.uint8)}, 1)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-        log.close()
+    log.close()
