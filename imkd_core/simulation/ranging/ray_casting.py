@@ -14,13 +14,9 @@ from numpy.typing import NDArray
 
 from imkd_core.geometry import Float64
 from imkd_core.simulation.ranging.ray_windows import body_windows
-from imkd_core.simulation.ranging.solid_planes import (
-    PROPERTIES,
-    SolidPlanes,
-    planes_at,
-    solid_planes,
-    surface_at,
-)
+from imkd_core.simulation.ranging.scene_planes import ScenePlanes, scene_planes
+from imkd_core.simulation.ranging.solid_planes import PROPERTIES, SolidPlanes
+from imkd_core.simulation.ranging.sweep_hits import first_hits
 from imkd_core.simulation.world.scene import Ground, Snapshot
 
 Float32 = NDArray[np.float32]
@@ -32,9 +28,6 @@ NOTHING = -2
 
 #: Diffuse reflectance of the ground outside the raster.
 _FAR_GROUND_REFLECTANCE = 0.2
-
-#: From this many pairs of ray and plane on, rays are tried against the body's box first.
-_WORTH_A_BOX = 12_000
 
 #: A ray this nearly parallel to a plane counts as leaving it very far away.
 _PARALLEL = np.float32(1e-9)
@@ -115,7 +108,15 @@ def cast_sweep(
     rays = directions @ global_from_sensor[:3, :3].T.astype(np.float32)
     windows = body_windows(snapshot, global_from_sensor, np.asarray(elevation_rad), azimuths)
     origin = np.asarray(global_from_sensor[:3, 3])
-    return _cast(snapshot, origin, np.zeros((1, 3), np.float32), rays, windows, max_range_m)
+    start = np.zeros((1, 3), np.float32)
+    range_m = _ground_range(origin, start, rays, max_range_m)
+    placed_index = np.where(np.isfinite(range_m), GROUND, NOTHING)
+    planes = scene_planes(snapshot, origin)
+    if not snapshot.placed:
+        plane = np.full(len(rays), -1)
+    else:
+        plane = first_hits(planes, rays, windows, max_range_m, range_m, placed_index)
+    return _describe(snapshot, planes, origin, start, rays, range_m, placed_index, plane)
 
 
 @lru_cache(maxsize=4)
@@ -148,28 +149,20 @@ def _cast(
     range_m = _ground_range(zero_m, starts, rays, max_range_m)
     placed_index = np.where(np.isfinite(range_m), GROUND, NOTHING)
     plane = np.full(len(rays), -1)
-    for index, near_m, near_rays in candidates:
-        chosen = near_rays[range_m[near_rays] > near_m]
-        if len(chosen) == 0:
-            continue
-        placed = snapshot.placed[index]
-        shape = solid_planes(placed.body.shape)
-        normals, offsets = planes_at(shape, placed.global_from_body, zero_m)
+    planes = scene_planes(snapshot, zero_m)
+    for index, _, chosen in candidates:
+        shape = planes.shapes[index]
+        own = slice(planes.first_plane[index], planes.first_plane[index + 1])
         start = starts if len(starts) == 1 else starts[chosen]
-        if len(chosen) * len(normals) > _WORTH_A_BOX:
-            center = placed.global_from_body[:3, 3] - zero_m
-            turn = placed.global_from_body[:3, :3]
-            chosen = chosen[
-                _meets_box(placed.body.shape.size_m, turn, center - start, rays[chosen])
-            ]
-            start = starts if len(starts) == 1 else starts[chosen]
-        hit_range, hit_plane = _clip(shape, normals, offsets, start, rays[chosen])
+        hit_range, hit_plane = _clip(
+            shape, planes.normals[own], planes.offsets[own], start, rays[chosen]
+        )
         nearer = hit_range < np.minimum(range_m[chosen], max_range_m)
         won = chosen[nearer]
         range_m[won] = hit_range[nearer]
         placed_index[won] = index
-        plane[won] = hit_plane[nearer]
-    return _describe(snapshot, zero_m, starts, rays, range_m, placed_index, plane)
+        plane[won] = hit_plane[nearer] + planes.first_plane[index]
+    return _describe(snapshot, planes, zero_m, starts, rays, range_m, placed_index, plane)
 
 
 def _clip(
@@ -194,20 +187,6 @@ def _clip(
     return range_m, plane
 
 
-def _meets_box(
-    size_m: tuple[float, float, float], turn: Float64, center: Float64, rays: Float32
-) -> NDArray[np.bool_]:
-    """Return which of n rays meet a box: `center` (1, 3) or (n, 3) as seen from their starts."""
-    axes = turn.T.astype(np.float32)
-    slope = axes @ rays.T
-    slope[slope == 0] = _PARALLEL
-    middle = axes @ center.T.astype(np.float32)
-    half = (np.asarray(size_m, dtype=np.float32) / 2 + np.float32(1e-3))[:, None]
-    a, b = (middle - half) / slope, (middle + half) / slope
-    leave = np.maximum(a, b).min(axis=0)
-    return np.asarray((np.minimum(a, b).max(axis=0) < leave) & (leave > 0))
-
-
 def _by_solid(values: Float32, shape: SolidPlanes, reduce: np.ufunc) -> Float32:
     """Reduce (K, n) values of planes to (S, n) of solids."""
     parts = [
@@ -228,6 +207,7 @@ def _ground_range(zero_m: Float64, starts: Float32, rays: Float32, max_range_m: 
 
 def _describe(
     snapshot: Snapshot,
+    planes: ScenePlanes,
     zero_m: Float64,
     starts: Float32,
     rays: Float32,
@@ -238,27 +218,20 @@ def _describe(
     """Look up incidence and surface of every hit."""
     incidence = np.zeros(len(rays), dtype=np.float32)
     surface = np.zeros((len(rays), len(PROPERTIES)), dtype=np.float32)
-    order = np.argsort(placed_index, kind="stable")
-    bounds = np.searchsorted(placed_index[order], np.arange(GROUND, len(snapshot.placed) + 1))
-    for index in range(GROUND, len(snapshot.placed)):
-        rows = order[bounds[index + 1] : bounds[index + 2]]
-        if len(rows) == 0:
-            continue
-        start = starts if len(starts) == 1 else starts[rows]
-        ray = rays[rows]
-        points = start + ray * range_m[rows, None]
-        if index == GROUND:
-            incidence[rows] = -ray[:, 2]
-            surface[rows, 0] = ground_reflectance(snapshot.ground, zero_m[:2] + points[:, :2])
-            continue
-        placed = snapshot.placed[index]
-        shape = solid_planes(placed.body.shape)
-        turn = placed.global_from_body[:3, :3].astype(np.float32)
-        center = (placed.global_from_body[:3, 3] - zero_m).astype(np.float32)
-        normals = shape.normals[plane[rows]].astype(np.float32)
-        incidence[rows] = np.abs(np.einsum("nc,nc->n", normals, ray @ turn))
-        surface[rows] = surface_at(shape, (points - center) @ turn, plane[rows])
+    rows = np.flatnonzero(placed_index == GROUND)
+    spot = _points(starts, rays, range_m, rows)[:, :2]
+    incidence[rows] = -rays[rows, 2]
+    surface[rows, 0] = ground_reflectance(snapshot.ground, zero_m[:2] + spot)
+    rows = np.flatnonzero(placed_index >= 0)
+    normals = planes.normals[plane[rows]]
+    incidence[rows] = np.abs(np.einsum("nc,nc->n", normals, rays[rows]))
+    surface[rows] = planes.surfaces(_points(starts, rays, range_m, rows), plane[rows])
     return Hits(range_m=range_m, placed_index=placed_index, incidence=incidence, surface=surface)
+
+
+def _points(starts: Float32, rays: Float32, range_m: Float32, rows: Indices) -> Float32:
+    start = starts if len(starts) == 1 else starts[rows]
+    return np.asarray(start + rays[rows] * range_m[rows, None])
 
 
 def ground_reflectance(ground: Ground, points_xy: Float64) -> Float32:

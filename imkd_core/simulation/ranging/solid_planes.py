@@ -28,6 +28,11 @@ class SolidPlanes:
     properties: Float32  # (K + D, 3)
     edges: Float32  # (E, D, 4): inside is edges[..., :3] @ point >= edges[..., 3] for all E
     decal_plane: Indices  # (D,) plane on which it is painted
+    by_place: Indices  # (D,) decals by plane, then by where they begin along the plane's axis
+    low_m: Float64  # (D,) where they begin, in that order
+    decal_count: Indices  # (K,) decals on each plane
+    axis: Float64  # (K, 3) unit vector in each plane, level if there is one
+    widest_m: Float64  # (K,) of the decals on each plane, along its axis
 
 
 @lru_cache(maxsize=1024)
@@ -39,6 +44,13 @@ def solid_planes(shape: Shape) -> SolidPlanes:
     stacked = np.concatenate([solid.planes for solid in solids])
     faces = [face for solid in solids for face in solid.faces]
     decals, decal_plane = _decals(solids, starts)
+    on_plane = np.asarray(decal_plane, dtype=np.int64)
+    axis = _axes(stacked[:, :3])
+    along = [decal.corners_m @ axis[p] for decal, p in zip(decals, decal_plane, strict=True)]
+    low_m = np.array([part.min() for part in along])
+    widest_m = np.zeros(len(stacked))
+    np.maximum.at(widest_m, on_plane, np.array([np.ptp(part) for part in along]))
+    by_place = np.lexsort((low_m, on_plane))
     return SolidPlanes(
         normals=stacked[:, :3],
         offsets=stacked[:, 3],
@@ -52,7 +64,12 @@ def solid_planes(shape: Shape) -> SolidPlanes:
             dtype=np.float32,
         ),
         edges=_edges(decals),
-        decal_plane=np.asarray(decal_plane, dtype=np.int64),
+        decal_plane=on_plane,
+        by_place=by_place,
+        low_m=low_m[by_place],
+        decal_count=np.bincount(on_plane, minlength=len(stacked)),
+        axis=axis,
+        widest_m=widest_m,
     )
 
 
@@ -63,6 +80,13 @@ def _decals(solids: list[Solid], starts: Indices) -> tuple[list[Face], list[int]
         for face, decal in solid.decals
     ]
     return [decal for decal, _ in pairs], [plane for _, plane in pairs]
+
+
+def _axes(normals: Float64) -> Float64:
+    """Return (K, 3) unit vectors at right angles to normals and, where it is possible, level."""
+    axis = np.column_stack([-normals[:, 1], normals[:, 0], np.zeros(len(normals))])
+    length = np.linalg.norm(axis, axis=1, keepdims=True)
+    return np.where(length > 1e-6, axis / np.maximum(length, 1e-6), [1.0, 0.0, 0.0])
 
 
 def _edges(decals: list[Face]) -> Float32:
@@ -76,25 +100,3 @@ def _edges(decals: list[Face]) -> Float32:
         edges[: len(along), column] = np.column_stack([inward, offsets])
         edges[len(along) :, column] = edges[len(along) - 1, column]
     return edges
-
-
-def surface_at(shape: SolidPlanes, points: Float32, plane: Indices) -> Float32:
-    """Return (n, 3) properties at points of the body frame: the decal there, else the face."""
-    if len(shape.decal_plane) == 0:
-        return shape.properties[plane]
-    flat = shape.edges.reshape(-1, 4)
-    beyond = flat[:, :3] @ points.T >= flat[:, 3:]
-    inside = beyond.reshape(len(shape.edges), -1, len(points)).all(axis=0)
-    inside &= shape.decal_plane[:, None] == plane[None, :]
-    last = len(inside) - 1 - inside[::-1].argmax(axis=0)
-    painted = inside[last, np.arange(len(points))]
-    return shape.properties[np.where(painted, len(shape.normals) + last, plane)]
-
-
-def planes_at(
-    shape: SolidPlanes, global_from_body: Float64, zero_m: Float64
-) -> tuple[Float32, Float32]:
-    """Return (K, 3) normals and (K,) offsets in axes of the global frame with origin `zero_m`."""
-    normals = shape.normals @ global_from_body[:3, :3].T
-    offsets = shape.offsets + normals @ (global_from_body[:3, 3] - zero_m)
-    return normals.astype(np.float32), offsets.astype(np.float32)
