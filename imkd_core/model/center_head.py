@@ -26,6 +26,27 @@ HEATMAP_STD = 0.1
 LOG_SIZE_RANGE = (-3.0, 4.0)
 
 
+#: Speed that one unit of the last layer stands for. An optimiser moves all weights alike, and a
+#: speed of ten is far from the start for weights that make half metres and logarithms.
+VELOCITY_UNIT_MPS = 5.0
+
+
+class CodeConv(nn.Conv2d):
+    """The last layer of the codes: a 1 x 1 convolution whose rows have the units of `BOX_CODE`."""
+
+    unit: Tensor
+
+    def __init__(self, in_channels: int, tasks: int) -> None:
+        super().__init__(in_channels, tasks * len(BOX_CODE), 1)
+        unit = torch.tensor([VELOCITY_UNIT_MPS if n in ("vx", "vy") else 1.0 for n in BOX_CODE])
+        self.register_buffer("unit", unit.repeat(tasks), persistent=False)
+
+    def forward(self, input: Float[Tensor, "B C Y X"]) -> Float[Tensor, "B codes Y X"]:  # noqa: A002
+        """Return the codes; the units are part of the weights, so they cost nothing."""
+        bias = None if self.bias is None else self.bias * self.unit
+        return functional.conv2d(input, self.weight * self.unit[:, None, None, None], bias)
+
+
 class CenterHead(nn.Module):
     """BEV map to heat-map logits and regression codes."""
 
@@ -36,8 +57,7 @@ class CenterHead(nn.Module):
             ConvBnRelu(channels, channels), nn.Conv2d(channels, len(spec.class_names), 1)
         )
         self.codes = nn.Sequential(
-            ConvBnRelu(channels, channels),
-            nn.Conv2d(channels, len(spec.tasks) * len(BOX_CODE), 1),
+            ConvBnRelu(channels, channels), CodeConv(channels, len(spec.tasks))
         )
 
     def reset_outputs(self) -> None:

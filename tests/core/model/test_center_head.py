@@ -5,9 +5,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
 from imkd_core.config import BOX_CODE
-from imkd_core.model.center_head import CenterHead, decode
+from imkd_core.model.center_head import VELOCITY_UNIT_MPS, CenterHead, CodeConv, decode
 from tests.core.model.small import GRID, HEAD
 
 Y, X = GRID.shape
@@ -81,3 +82,14 @@ def test_the_towers_give_one_map_per_class_and_ten_per_task():
     logits, codes = head(torch.randn(2, 12, Y, X))
     assert logits.shape == (2, 3, Y, X)
     assert codes.shape == (2, CODES, Y, X)
+
+
+def test_speeds_have_a_unit_of_their_own_and_nothing_else_has():
+    torch.manual_seed(0)
+    layer = CodeConv(4, tasks=2)
+    x = torch.randn(1, 4, 3, 5)
+    plain = nn.functional.conv2d(x, layer.weight, layer.bias)
+    unit = torch.ones(2, len(BOX_CODE))
+    unit[:, -2:] = VELOCITY_UNIT_MPS
+    torch.testing.assert_close(layer(x), plain * unit.reshape(1, -1, 1, 1))
+    assert "unit" not in layer.state_dict()
