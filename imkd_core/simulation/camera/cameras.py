@@ -53,7 +53,7 @@ def render(
         pixel_from_cam=camera.pixel_from_cam,
         global_from_cam=np.asarray(global_from_cam, dtype=np.float64),
     )
-    scene = light_scene(snapshot)
+    scene = light_scene(snapshot, view)
     image = see_sky(view, condition)
     _add_ground(image, view, snapshot, scene)
     if condition.wet > 0.05:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The faces of all bodies in one table of arrays, as the cameras paint them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from weakref import WeakKeyDictionary
@@ -93,27 +94,35 @@ def _pack(faces: list[Face], plane_of: list[int]) -> FaceTable:
     )
 
 
-def place_faces(placed: tuple[Placed, ...]) -> FaceTable:
-    """Return the faces of all bodies in the global frame, in the order of the bodies."""
-    tables = [pack_shape(item.body.shape) for item in placed]
+def place_faces(placed: Sequence[Placed], chosen: Index | None = None) -> FaceTable:
+    """Return the faces of bodies in the global frame, in the order of the bodies.
+
+    Args:
+        placed: all bodies; `FaceTable.owner` are rows of it.
+        chosen: rows of those to take; all if None.
+    """
+    rows = np.arange(len(placed)) if chosen is None else chosen
+    tables = [pack_shape(placed[row].body.shape) for row in rows.tolist()]
     if not tables:
         return empty_table()
-    poses = [item.global_from_body for item in placed]
-    points = [t.points_m @ p[:3, :3].T + p[:3, 3] for t, p in zip(tables, poses, strict=True)]
-    centers = [t.center_m @ p[:3, :3].T + p[:3, 3] for t, p in zip(tables, poses, strict=True)]
-    normals = [t.normal @ p[:3, :3].T for t, p in zip(tables, poses, strict=True)]
     sizes = np.array([len(t) for t in tables])
     corners = np.array([len(t.points_m) for t in tables])
+    turns = np.array([placed[row].global_from_body[:3, :3] for row in rows.tolist()])
+    shifts = np.array([placed[row].global_from_body[:3, 3] for row in rows.tolist()])
     face_start = np.repeat(np.cumsum(sizes) - sizes, sizes)
+    plane_of = np.concatenate([t.plane_of for t in tables])
+    points = [t.points_m @ turn.T for t, turn in zip(tables, turns, strict=True)]
+    centers = [t.center_m @ turn.T for t, turn in zip(tables, turns, strict=True)]
+    normals = [t.normal @ turn.T for t, turn in zip(tables, turns, strict=True)]
     return FaceTable(
-        points_m=np.concatenate(points),
+        points_m=np.concatenate(points) + np.repeat(shifts, corners, axis=0),
         first=np.concatenate([t.first for t in tables])
         + np.repeat(np.cumsum(corners) - corners, sizes),
-        plane_of=np.concatenate([t.plane_of for t in tables]) + face_start,
+        plane_of=plane_of + face_start,
         normal=np.concatenate(normals),
-        center_m=np.concatenate(centers),
+        center_m=np.concatenate(centers) + np.repeat(shifts, sizes, axis=0),
         radius_m=np.concatenate([t.radius_m for t in tables]),
-        owner=np.repeat(np.arange(len(tables)), sizes),
+        owner=np.repeat(rows, sizes),
         look=np.concatenate([t.look for t in tables]),
     )
 

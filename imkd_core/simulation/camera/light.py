@@ -12,15 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imkd_core.geometry import Float64
-from imkd_core.simulation.camera.faces import FaceTable, Float32, join, place_faces
+from imkd_core.simulation.camera.faces import FaceTable, Float32, Index, join, place_faces
 from imkd_core.simulation.camera.lamps import (
     HEAD_LAMP_RGB,
+    POOL_M,
     is_dark,
     lamps_on_ground,
     light_of_posts,
     own_beam,
 )
 from imkd_core.simulation.camera.skyline import skyline
+from imkd_core.simulation.camera.view import View
 from imkd_core.simulation.world.scene import Condition, Shape, Snapshot
 
 #: Half side and pixel of the raster of light around the own vehicle.
@@ -74,13 +76,13 @@ def daylight(condition: Condition) -> Daylight:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LitScene:
-    """What does not depend on the camera: the faces, their light, and the light on the ground.
+    """The faces that a camera may see, their light, and the light on the ground.
 
     Attributes:
-        faces: of all bodies, global.
+        faces: of the bodies, global.
         light: (F, 3) float32 light on each face.
         own_beam: (F,) float32 light of the own head lamps on each face.
-        ground: (N, N, 3) float32 light on the ground around the own vehicle.
+        ground: (N, M, 3) float32 light on the ground around the own vehicle.
         ground_origin_m: outer corner of its pixel (0, 0).
         open_ground_rgb: light on the ground elsewhere.
     """
@@ -94,43 +96,82 @@ class LitScene:
     open_ground_rgb: tuple[float, float, float]
 
 
-_LIT: WeakKeyDictionary[Snapshot, LitScene] = WeakKeyDictionary()
+def light_scene(snapshot: Snapshot, view: View | None = None) -> LitScene:
+    """Return the lit faces and ground of a snapshot.
 
-
-def light_scene(snapshot: Snapshot) -> LitScene:
-    """Return the lit faces and ground of a snapshot; made once for all its cameras."""
-    scene = _LIT.get(snapshot)
-    if scene is None:
-        scene = _LIT[snapshot] = _light_scene(snapshot)
-    return scene
-
-
-def _light_scene(snapshot: Snapshot) -> LitScene:
+    Args:
+        snapshot: the world.
+        view: what it does not show, straight or mirrored in the ground, is left out; None: nothing
+            is.
+    """
     sun = daylight(snapshot.condition)
-    bodies = place_faces(snapshot.placed)
-    faces = join(bodies, skyline(snapshot.ground))
+    chosen = np.arange(len(snapshot.placed)) if view is None else bodies_in_view(snapshot, view)
+    faces = join(place_faces(snapshot.placed, chosen), skyline(snapshot.ground))
     beam = own_beam(snapshot, faces.center_m, faces.normal)
-    light = face_light(faces, sun, sunlit(snapshot, sun)) + beam[:, None] * HEAD_LAMP_RGB
-    x, y = snapshot.global_from_ego[:2, 3]
-    origin_m = (float(x) - _REACH_M, float(y) - _REACH_M)
+    light = face_light(faces, sun, sunlit(snapshot, sun, chosen)) + beam[:, None] * HEAD_LAMP_RGB
+    origin_m, size = _raster(snapshot, view)
     open_ground = sun.sky_rgb + sun.sun_rgb * max(sun.to_sun[2], 0.0)
     if is_dark(snapshot.condition):
-        light += light_of_posts(faces)
+        light += light_of_posts(faces, snapshot.placed)
     return LitScene(
         faces=faces,
         light=light.astype(np.float32),
         own_beam=beam.astype(np.float32),
-        ground=_ground_light(snapshot, bodies, sun, origin_m),
+        ground=_ground_light(snapshot, sun, origin_m, size),
         ground_origin_m=origin_m,
         ground_pixel_m=_PIXEL_M,
         open_ground_rgb=(float(open_ground[0]), float(open_ground[1]), float(open_ground[2])),
     )
 
 
-def sunlit(snapshot: Snapshot, sun: Daylight) -> Float64:
+def bodies_in_view(snapshot: Snapshot, view: View) -> Index:
+    """Return rows of the bodies that may be in the picture or in its mirror image, from above."""
+    if not snapshot.placed:
+        return np.zeros(0, dtype=np.int64)
+    centers = np.array([item.global_from_body[:2, 3] for item in snapshot.placed])
+    radius_m = np.linalg.norm([item.body.shape.size_m for item in snapshot.placed], axis=1) / 2
+    away = centers - view.position_m[:2]
+    left, right = _sides_of(view)
+    inside = away[:, 0] * left[1] - away[:, 1] * left[0] > -radius_m
+    inside &= away[:, 1] * right[0] - away[:, 0] * right[1] > -radius_m
+    return np.flatnonzero(inside)
+
+
+def _sides_of(view: View) -> tuple[Float64, Float64]:
+    """Return level unit vectors (2,) along the left and the right border, a little outside."""
+    k = view.pixel_from_cam
+    borders = []
+    for u in (-0.02 * view.width_px, 1.02 * view.width_px):
+        ray = view.global_from_cam[:3, :3] @ np.array([(u - k[0, 2]) / k[0, 0], 0.0, 1.0])
+        borders.append(ray[:2] / max(float(np.hypot(ray[0], ray[1])), 1e-9))
+    return borders[0], borders[1]
+
+
+def _raster(snapshot: Snapshot, view: View | None) -> tuple[tuple[float, float], tuple[int, int]]:
+    """Return outer corner, and rows and columns, of a raster of the ground that is seen nearby."""
+    x, y = snapshot.global_from_ego[:2, 3].tolist()
+    low, high = np.array([x, y]) - _REACH_M, np.array([x, y]) + _REACH_M
+    if view is not None:
+        left, right = _sides_of(view)
+        ahead = view.global_from_cam[:2, 2]
+        corners = view.position_m[:2] + 1.5 * _REACH_M * np.array([0 * left, left, right, ahead])
+        low, high = np.maximum(low, corners.min(axis=0)), np.minimum(high, corners.max(axis=0))
+    start = np.floor(low / POOL_M)
+    columns, rows = np.maximum(np.ceil(high / POOL_M) - start, 1).astype(int).tolist()
+    scale = round(POOL_M / _PIXEL_M)
+    origin = start * POOL_M
+    return (float(origin[0]), float(origin[1])), (rows * scale, columns * scale)
+
+
+def sunlit(snapshot: Snapshot, sun: Daylight, chosen: Index | None = None) -> Float64:
     """Return (B + 1,) which share of the sun reaches each body past the others; the last is 1.
 
     Only bodies up to `_SHADED_BELOW_M` long are asked: large ones lie partly in the shade.
+
+    Args:
+        snapshot: the bodies.
+        sun: where it stands.
+        chosen: rows of the bodies to ask for; all if None.
     """
     count = len(snapshot.placed)
     share = np.ones(count + 1)
@@ -138,17 +179,18 @@ def sunlit(snapshot: Snapshot, sun: Daylight) -> Float64:
         return share
     poses = np.array([item.global_from_body for item in snapshot.placed])
     half = np.array([item.body.shape.size_m for item in snapshot.placed]) / 2
-    asked = np.flatnonzero(half.max(axis=1) * 2 < _SHADED_BELOW_M)
-    rotation = poses[:, :3, :3]
-    direction = np.einsum("brc,r->bc", rotation, sun.to_sun)
-    safe = np.where(np.abs(direction) < 1e-9, 1e-9, direction)
+    asked = np.arange(count) if chosen is None else chosen
+    asked = asked[half[asked].max(axis=1, initial=0) * 2 < _SHADED_BELOW_M]
+    turn = poses[:, :3, :3]
+    direction = sun.to_sun @ turn
+    safe = np.where(np.abs(direction) < 1e-9, 1e-9, direction)[:, None]
+    center, reach = poses[:, None, :3, 3] @ turn, half[:, None] / np.abs(safe)
     for height in (-0.4, 0.7):
-        points = poses[asked, :3, 3] + rotation[asked, :, 2] * half[asked, 2:] * height
-        local = np.einsum("brc,abr->abc", rotation, points[:, None] - poses[None, :, :3, 3])
-        near, far = (-half - local) / safe, (half - local) / safe
-        enter, leave = np.minimum(near, far).max(axis=2), np.maximum(near, far).min(axis=2)
-        hidden = (leave > np.maximum(enter, 0)) & (np.arange(count) != asked[:, None])
-        share[asked] -= 0.5 * hidden.any(axis=1)
+        points = poses[asked, :3, 3] + turn[asked, :, 2] * half[asked, 2:] * height
+        middle = (center - points @ turn) / safe  # (B, A, 3)
+        enter, leave = (middle - reach).max(axis=2), (middle + reach).min(axis=2)
+        hidden = (leave > np.maximum(enter, 0)) & (np.arange(count)[:, None] != asked)
+        share[asked] -= 0.5 * hidden.any(axis=0)
     return share
 
 
@@ -164,24 +206,22 @@ def face_light(faces: FaceTable, sun: Daylight, sun_share: Float64) -> Float64:
 
 
 def _ground_light(
-    snapshot: Snapshot, faces: FaceTable, sun: Daylight, origin_m: tuple[float, float]
+    snapshot: Snapshot, sun: Daylight, origin_m: tuple[float, float], size: tuple[int, int]
 ) -> Float32:
-    side = round(2 * _REACH_M / _PIXEL_M)
-    under = np.full((side, side), 255, dtype=np.uint8)
-    lit = np.full((side, side), 255, dtype=np.uint8)
-    if len(faces):
-        _draw_shadows(snapshot, sun, origin_m, (under, lit))
+    under = np.full(size, 255, dtype=np.uint8)
+    lit = np.full(size, 255, dtype=np.uint8)
+    _draw_shadows(snapshot, sun, origin_m, (under, lit))
     cv2.blur(under, (9, 9), dst=under)
     cv2.GaussianBlur(lit, (5, 5), 0, dst=lit)
-    shade = cv2.LUT(under, np.linspace(0.35, 1, 256).astype(np.float32))
-    light = cv2.merge([shade * np.float32(channel) for channel in sun.sky_rgb])
     height = max(float(sun.to_sun[2]), 0.0)
+    shade = np.linspace(0.35, 1, 256)[:, None] * sun.sky_rgb
+    light = cv2.LUT(cv2.merge([under] * 3), shade.astype(np.float32)[:, None])
     if height * sun.sun_rgb.max() > 1e-3:
-        direct = cv2.LUT(lit, np.linspace(0, 1, 256).astype(np.float32))
-        light += cv2.merge([direct * np.float32(channel * height) for channel in sun.sun_rgb])
+        direct = np.linspace(0, height, 256)[:, None] * sun.sun_rgb
+        cv2.add(light, cv2.LUT(cv2.merge([lit] * 3), direct.astype(np.float32)[:, None]), dst=light)
     if is_dark(snapshot.condition):
-        light += lamps_on_ground(snapshot, faces, origin_m, side, _PIXEL_M)
-    return light
+        cv2.add(light, lamps_on_ground(snapshot, origin_m, size, _PIXEL_M), dst=light)
+    return np.asarray(light)
 
 
 def _draw_shadows(
@@ -194,11 +234,19 @@ def _draw_shadows(
     under, lit = rasters
     slope = sun.to_sun[:2] / max(float(sun.to_sun[2]), 0.05)
     casts = sun.sun_rgb.max() > 0.02 and sun.to_sun[2] > 0
+    begin_m = np.asarray(origin_m)
+    end_m = begin_m + np.array(under.shape[::-1]) * _PIXEL_M
+    ego_m = snapshot.global_from_ego[:2, 3]
     for item in snapshot.placed:
         pose, shape = item.global_from_body, item.body.shape
-        away_m = np.abs(pose[:2, 3] - origin_m - _REACH_M).max() - max(shape.size_m[:2]) / 2
-        if away_m > _REACH_M + (60.0 if casts else 0.0):
+        radius_m = float(np.hypot(*shape.size_m[:2])) / 2
+        center_m = pose[:2, 3]
+        tip_m = center_m - slope * (shape.size_m[2] if casts else 0.0)
+        if (np.maximum(center_m, tip_m) < begin_m - radius_m).any() or (
+            np.minimum(center_m, tip_m) > end_m + radius_m
+        ).any():
             continue
+        away_m = np.abs(center_m - ego_m).max() - max(shape.size_m[:2]) / 2
         points, ends = shadow_parts(shape, fine=away_m < _FINE_SHADOWS_M)
         corners = points @ pose[:3, :3].T + pose[:3, 3]
         heights = np.maximum(corners[:, 2:], 0)

@@ -169,8 +169,9 @@ def sides(planes: ScenePlanes) -> tuple[Side, Side]:
     """
     front = planes.offsets < 0
     touching = np.abs(planes.offsets) < _TOUCHING_M
-    lines = planes.normals / np.where(touching, np.float32(_TOUCHING_M), planes.offsets)[:, None]
-    lines = np.concatenate([lines, np.zeros((1, 3))]).astype(np.float32)
+    divisors = np.where(touching, np.float32(_TOUCHING_M), planes.offsets).astype(np.float32)
+    lines: Float32 = planes.normals / divisors[:, None]
+    lines = np.concatenate([lines, np.zeros((1, 3))], dtype=np.float32)
     front &= ~touching
     return _side(planes, lines, front, True), _side(planes, lines, ~front, False)
 

@@ -58,7 +58,7 @@ def test_by_day_lamps_light_nothing():
 
 def test_a_street_lamp_makes_a_pool_below_it():
     night = snapshot_of(hung(street_lamp(), 5.0, 20.0, 7.5), condition="night")
-    light = lamps_on_ground(night, place_faces(night.placed), (-30.0, -30.0), 200, 0.3)
+    light = lamps_on_ground(night, (-30.0, -30.0), (200, 240), 0.3)
     row, column = np.unravel_index(light[..., 0].argmax(), light.shape[:2])
     brightest = np.array([column, row]) * 0.3 - 30.0
     assert np.abs(brightest - (5.0, 20.0)).max() < 2.0
@@ -67,8 +67,9 @@ def test_a_street_lamp_makes_a_pool_below_it():
 
 def test_a_street_lamp_lights_bodies_near_it_only():
     lamp = hung(street_lamp(), 0.0, 0.0, 7.5)
-    table = place_faces((lamp, placed_at(cuboid(), 5.0, 0.0), placed_at(cuboid(), 50.0, 0.0)))
-    light = light_of_posts(table).max(axis=1)
+    placed = (lamp, placed_at(cuboid(), 5.0, 0.0), placed_at(cuboid(), 50.0, 0.0))
+    table = place_faces(placed)
+    light = light_of_posts(table, placed).max(axis=1)
     assert light[table.owner == 1].max() > 0.02
     assert light[table.owner == 2].max() == 0
 

@@ -4,14 +4,18 @@ import pytest
 
 from imkd_core.simulation.camera.faces import place_faces
 from imkd_core.simulation.camera.light import (
+    bodies_in_view,
     daylight,
     face_light,
     light_scene,
     shadow_parts,
     sunlit,
 )
+from imkd_core.simulation.camera.view import View
 from tests.core.simulation.camera.small_scenes import (
+    CAMERA,
     CONDITIONS_OF,
+    GLOBAL_FROM_CAM,
     car_like,
     cuboid,
     placed_at,
@@ -76,6 +80,19 @@ def test_parts_of_a_shadow_hold_each_solid_or_all_of_them():
     assert shadow_parts(car_like(), fine=False)[1] == [16]
 
 
-def test_a_scene_is_lit_once_for_all_its_cameras():
-    snapshot = snapshot_of(placed_at(cuboid(), 9.0, 0.0))
-    assert light_scene(snapshot) is light_scene(snapshot)
+def test_what_a_camera_cannot_see_is_left_out_and_the_rest_is_lit_alike():
+    items = [placed_at(car_like(), x, y) for x, y in ((12, 0), (-12, 0), (20, 14), (0, 30), (0, 2))]
+    snapshot = snapshot_of(*items)
+    view = View(
+        width_px=CAMERA.width_px,
+        height_px=CAMERA.height_px,
+        pixel_from_cam=CAMERA.pixel_from_cam,
+        global_from_cam=GLOBAL_FROM_CAM,
+    )
+    assert bodies_in_view(snapshot, view).tolist() == [0, 2, 4]
+    whole, seen = light_scene(snapshot), light_scene(snapshot, view)
+    rows = np.isin(whole.faces.owner, [0, 2, 4, -1])
+    np.testing.assert_allclose(seen.light, whole.light[rows], atol=1e-6)
+    assert seen.ground.size < 0.6 * whole.ground.size
+    for x_m, y_m in ((12.0, 0.0), (20.0, 14.0), (30.0, 3.0)):
+        assert ground_at(seen, x_m, y_m) == pytest.approx(ground_at(whole, x_m, y_m), abs=0.02)
