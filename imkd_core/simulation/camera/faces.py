@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imkd_core.geometry import Float64
-from imkd_core.simulation.world.scene import Face, Placed, Shape
+from imkd_core.simulation.world.scene import Face, Placed, Shape, normals_of
 
 Float32 = NDArray[np.float32]
 Index = NDArray[np.int64]
@@ -81,14 +81,17 @@ def _faces_in_order(shape: Shape) -> tuple[list[Face], list[int]]:
 
 def _pack(faces: list[Face], plane_of: list[int]) -> FaceTable:
     counts = np.array([len(face.corners_m) for face in faces])
+    first = (np.cumsum(counts) - counts).astype(np.int64)
     look = [(*s.albedo, s.gloss, s.retro, *s.glow) for s in (face.surface for face in faces)]
+    points = np.concatenate([face.corners_m for face in faces])
+    extent = np.maximum.reduceat(points, first) - np.minimum.reduceat(points, first)
     return FaceTable(
-        points_m=np.concatenate([face.corners_m for face in faces]),
-        first=np.concatenate([[0], np.cumsum(counts)[:-1]]).astype(np.int64),
+        points_m=points,
+        first=first,
         plane_of=np.array(plane_of, dtype=np.int64),
-        normal=np.array([faces[base].normal for base in plane_of]),
-        center_m=np.array([face.center_m for face in faces]),
-        radius_m=np.array([np.ptp(f.corners_m, axis=0).max() for f in faces]) * 0.7,
+        normal=normals_of(faces)[plane_of],
+        center_m=np.add.reduceat(points, first) / counts[:, None],
+        radius_m=extent.max(axis=1) * 0.7,
         owner=np.zeros(len(faces), dtype=np.int64),
         look=np.array(look, dtype=np.float32),
     )

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imkd_core.geometry import Float64
-from imkd_core.simulation.world.scene import Face, Shape, Solid
+from imkd_core.simulation.world.scene import Face, Shape, Solid, normals_of
 
 Float32 = NDArray[np.float32]
 Indices = NDArray[np.int64]
@@ -93,10 +93,13 @@ def _edges(decals: list[Face]) -> Float32:
     """Return (E, D, 4) half-spaces that bound D polygons in their planes; the last is repeated."""
     most = max((len(decal.corners_m) for decal in decals), default=0)
     edges = np.zeros((most, len(decals), 4), dtype=np.float32)
-    for column, decal in enumerate(decals):
-        along = np.roll(decal.corners_m, -1, axis=0) - decal.corners_m
-        inward = np.cross(decal.normal, along)
-        offsets = (inward * decal.corners_m).sum(axis=1)
-        edges[: len(along), column] = np.column_stack([inward, offsets])
-        edges[len(along) :, column] = edges[len(along) - 1, column]
+    if not decals:
+        return edges
+    sides = np.minimum(np.arange(most)[:, None], [len(decal.corners_m) - 1 for decal in decals])
+    first = np.cumsum([0, *(len(decal.corners_m) for decal in decals[:-1])])
+    corners = np.concatenate([decal.corners_m for decal in decals])
+    following = np.concatenate([np.roll(decal.corners_m, -1, axis=0) for decal in decals])
+    start, end = corners[first + sides], following[first + sides]
+    edges[..., :3] = np.cross(normals_of(decals), end - start)
+    edges[..., 3] = np.einsum("edc,edc->ed", edges[..., :3], start)
     return edges

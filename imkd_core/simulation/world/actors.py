@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Things that stand or move in a drive, where they are at any time, and that none overlap."""
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -42,8 +43,8 @@ class Motion:
     def pose(self, time_s: float) -> tuple[Float64, float, float, float]:
         """Return position (2,), yaw, speed and yaw rate at a time."""
         station, speed = self.state(time_s)
-        yaw_rate = speed * float(self.path.curvature(station))
-        return self.path.position(station), float(self.path.yaw(station)), speed, yaw_rate
+        x, y, yaw, curvature = self.path.place(station)
+        return np.array([x, y]), yaw, speed, speed * curvature
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -69,19 +70,26 @@ class Actor:
     def placed(self, time_s: float) -> Placed | None:
         """Return the body at a time; None when it has left."""
         if self.motion is None:
-            return _placed(self.body, self.center_m, self.yaw_rad, 0.0, 0.0, self.attributes[1])
+            x, y = self.center_m.tolist()
+            return _placed(self.body, (x, y), self.yaw_rad, 0.0, 0.0, self.attributes[1])
         station, speed = self.motion.state(time_s)
         if station > self.gone_m:
             return None
-        center, yaw, speed, yaw_rate = self.motion.pose(time_s)
+        x, y, yaw, curvature = self.motion.path.place(station)
         attribute = self.attributes[0 if speed > STANDING_MPS else 1]
-        return _placed(self.body, center, yaw + self.yaw_rad, speed, yaw_rate, attribute)
+        yaw += self.yaw_rad
+        return _placed(self.body, (x, y), yaw, speed, speed * curvature, attribute)
 
 
 def _placed(
-    body: Body, center_m: Float64, yaw_rad: float, speed_mps: float, yaw_rate: float, attribute: str
+    body: Body,
+    center_m: tuple[float, float],
+    yaw_rad: float,
+    speed_mps: float,
+    yaw_rate: float,
+    attribute: str,
 ) -> Placed:
-    c, s = float(np.cos(yaw_rad)), float(np.sin(yaw_rad))
+    c, s = math.cos(yaw_rad), math.sin(yaw_rad)
     pose = np.array(
         [
             [c, -s, 0.0, center_m[0]],

@@ -32,6 +32,9 @@ SIGHT_M = 95.0
 
 _TRIES = 40
 
+#: Nobody moves farther than this from one step of the clock to the next.
+_FARTHEST_STEP_M = 6.0
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Drive:
@@ -79,7 +82,7 @@ class Drive:
         centers, standing = self._standing
         near = np.hypot(*(centers - pose[:2, 3]).T) < NEAR_M
         placed = [standing[i] for i in np.flatnonzero(near)]
-        for actor in self._moving:
+        for actor in self._moving_near(time_s, pose[:2, 3]):
             found = actor.placed(time_s)
             if found is not None:
                 away = found.global_from_body[:2, 3] - pose[:2, 3]
@@ -101,9 +104,21 @@ class Drive:
         centers = np.array([p.global_from_body[:2, 3] for p in placed]).reshape(-1, 2)
         return centers, placed
 
+    def _moving_near(self, time_s: float, place_m: Float64) -> list[Actor]:
+        """Return the moving actors that may be near a place, judged by the step of the clock."""
+        actors, tracks = self._moving
+        if not actors:
+            return []
+        step = min(max(int(time_s / STEP_S), 0), len(tracks) - 1)
+        away = np.abs(tracks[step] - place_m).max(axis=1)
+        return [actors[i] for i in np.flatnonzero(away < NEAR_M + _FARTHEST_STEP_M)]
+
     @cached_property
-    def _moving(self) -> tuple[Actor, ...]:
-        return tuple(actor for actor in self.actors if actor.motion is not None)
+    def _moving(self) -> tuple[tuple[Actor, ...], Float64]:
+        """The A moving actors, and where they are at each step of the clock (T, A, 2)."""
+        moving = [(actor, actor.motion) for actor in self.actors if actor.motion is not None]
+        tracks = [motion.path.position(motion.station_m) for _, motion in moving]
+        return tuple(actor for actor, _ in moving), np.stack(tracks or [np.zeros((1, 2))], axis=1)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -4,6 +4,7 @@
 Traffic keeps to the right. Offsets across a road are positive to the left of its centre line.
 """
 
+from bisect import bisect_right
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -65,6 +66,24 @@ class Path:
         """Return (...) curvatures at stations."""
         station = np.asarray(station_m, dtype=np.float64)
         return np.asarray(np.interp(station, self.station_m, self.curvature_radpm))
+
+    def place(self, station_m: float) -> tuple[float, float, float, float]:
+        """Return x, y, heading and curvature at one station; quicker than the methods above."""
+        stations, x, y, yaw, bend = self._columns
+        i = min(max(bisect_right(stations, station_m) - 1, 0), len(stations) - 2)
+        share = (station_m - stations[i]) / max(stations[i + 1] - stations[i], 1e-9)
+        share = min(max(share, 0.0), 1.0)
+        return (
+            x[i] + share * (x[i + 1] - x[i]),
+            y[i] + share * (y[i + 1] - y[i]),
+            yaw[i] + share * (yaw[i + 1] - yaw[i]),
+            bend[i] + share * (bend[i + 1] - bend[i]),
+        )
+
+    @cached_property
+    def _columns(self) -> tuple[list[float], ...]:
+        columns = (self.station_m, *self.points_m.T, self.yaw_rad, self.curvature_radpm)
+        return tuple(column.tolist() for column in columns)
 
     def beside(self, station_m: ArrayLike, offset_m: ArrayLike) -> Float64:
         """Return (..., 2) points to the left of the path by an offset."""

@@ -6,6 +6,7 @@ global frame), under one `Condition`. Body frames: x forward, y left, z up, orig
 of the annotated box. Global frame: x east, y north, z up, metres.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -53,14 +54,19 @@ class Face:
     @cached_property
     def normal(self) -> Float64:
         """(3,) unit vector to the outside."""
-        a, b, c = self.corners_m[:3]
-        normal = np.cross(b - a, c - a)
-        return np.asarray(normal / np.linalg.norm(normal))
+        return np.asarray(normals_of((self,))[0])
 
     @cached_property
     def center_m(self) -> Float64:
         """(3,) mean of the corners."""
         return np.asarray(self.corners_m.mean(axis=0))
+
+
+def normals_of(faces: Sequence[Face]) -> Float64:
+    """Return (F, 3) unit vectors to the outside of faces, one at least."""
+    a, b, c = np.array([face.corners_m[:3] for face in faces]).transpose(1, 0, 2)
+    normals = np.cross(b - a, c - a)
+    return np.asarray(normals / np.linalg.norm(normals, axis=1, keepdims=True))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -78,9 +84,9 @@ class Solid:
     @cached_property
     def planes(self) -> Float64:
         """(F, 4) half-spaces: inside is `planes[:, :3] @ point <= planes[:, 3]`."""
-        normals = np.array([face.normal for face in self.faces])
-        centers = np.array([face.center_m for face in self.faces])
-        return np.column_stack([normals, np.einsum("fc,fc->f", normals, centers)])
+        normals = normals_of(self.faces)
+        starts = np.array([face.corners_m[0] for face in self.faces])
+        return np.column_stack([normals, np.einsum("fc,fc->f", normals, starts)])
 
     @cached_property
     def corners_m(self) -> Float64:
