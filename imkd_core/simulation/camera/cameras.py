@@ -54,7 +54,7 @@ def render(
         global_from_cam=np.asarray(global_from_cam, dtype=np.float64),
     )
     scene = light_scene(snapshot, view)
-    image = see_sky(view, condition)
+    image = see_sky(view, condition, horizon_rows(view)[1])
     _add_ground(image, view, snapshot, scene)
     if condition.wet > 0.05:
         add_reflections(image, view, condition, scene)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Lamps in the dark: the own head lamps, street lamps, and the lamps of others."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
@@ -177,28 +177,31 @@ def pools_of(item: Placed) -> tuple[Pool, ...]:
     """Return what the lamps of a body throw on the ground; made once for each place of it.
 
     Returns:
-        For each lamp the first pixel (column, row) on a raster of `POOL_M` around the global
-        origin, and (rows, columns, 3) light.
+        For its street lamps and for its other lamps, where there are some: the first pixel
+        (column, row) on a raster of `POOL_M` around the global origin, and (rows, columns, 3)
+        light.
     """
     if item not in _POOLS:
         lamps = lamps_of(item)
-        count = 0 if lamps is None else len(lamps.center_m)
-        _POOLS[item] = tuple(_pool(lamps, row) for row in range(count) if lamps is not None)
+        _POOLS[item] = () if lamps is None else tuple(_pools(lamps))
     return _POOLS[item]
 
 
-def _pool(lamps: Lamps, row: int) -> Pool:
-    is_post, center, normal = bool(lamps.is_post[row]), lamps.center_m[row], lamps.normal[row]
-    reach_m = _REACH_M if is_post else _SMALL_REACH_M
-    low = np.floor((center[:2] - reach_m) / POOL_M).astype(np.int64)
-    high = np.ceil((center[:2] + reach_m) / POOL_M).astype(np.int64)
-    x = (np.arange(low[0], high[0]) + 0.5) * POOL_M - center[0]
-    y = ((np.arange(low[1], high[1]) + 0.5) * POOL_M - center[1])[:, None]
-    height_m = max(float(center[2]), 0.3)
-    square = x**2 + y**2 + height_m**2
-    sent = np.maximum(normal[0] * x + (normal[1] * y - normal[2] * height_m), 0)
-    sent *= np.clip(1 - square / reach_m**2, 0, 1) ** 2 / (square * (1 + square))
-    sent *= height_m * (_STREET_LAMP if is_post else _SMALL_LAMP)
-    if lamps.glow[row].max() <= _LIGHTS_GROUND:
-        sent *= 0
-    return low, (sent[..., None] * lamps.glow[row]).astype(np.float32)
+def _pools(lamps: Lamps) -> Iterator[Pool]:
+    shines = lamps.glow.max(axis=1) > _LIGHTS_GROUND
+    kinds = ((lamps.is_post, _REACH_M, _STREET_LAMP), (~lamps.is_post, _SMALL_REACH_M, _SMALL_LAMP))
+    for kind, reach_m, strength in kinds:
+        chosen = np.flatnonzero(kind & shines)
+        if not len(chosen):
+            continue
+        center, normal = lamps.center_m[chosen, :, None, None], lamps.normal[chosen, :, None, None]
+        low = np.floor((center.min(axis=0)[:2, 0, 0] - reach_m) / POOL_M).astype(np.int64)
+        high = np.ceil((center.max(axis=0)[:2, 0, 0] + reach_m) / POOL_M).astype(np.int64)
+        x = (np.arange(low[0], high[0]) + 0.5) * POOL_M - center[:, 0]  # (L, 1, columns)
+        y = ((np.arange(low[1], high[1]) + 0.5) * POOL_M)[:, None] - center[:, 1]
+        height_m = np.maximum(center[:, 2], 0.3)
+        square = x**2 + (y**2 + height_m**2)
+        sent = np.maximum(normal[:, 0] * x + (normal[:, 1] * y - normal[:, 2] * height_m), 0)
+        sent *= np.maximum(1 - square * (1 / reach_m**2), 0) ** 2
+        sent *= strength * height_m / (square * (1 + square))
+        yield low, np.tensordot(sent, lamps.glow[chosen], axes=(0, 0)).astype(np.float32)

@@ -34,14 +34,18 @@ def airlight(condition: Condition) -> Float64:
     return np.asarray(clear if condition.sun > 0.3 else gray)
 
 
-def see_sky(view: View, condition: Condition) -> Float32:
-    """Return the (H, W, 3) sky without ground or bodies."""
+def see_sky(view: View, condition: Condition, end_row: int | None = None) -> Float32:
+    """Return the (H, W, 3) sky without ground or bodies; garbage from `end_row` on."""
     small = view.scaled(1 / _COARSE)
-    u, v = np.meshgrid(np.arange(small.width_px), np.arange(small.height_px))
+    rows = small.height_px
+    if end_row is not None:
+        rows = min(rows, end_row // _COARSE + 3)
+    u, v = np.meshgrid(np.arange(small.width_px), np.arange(rows))
     rays = np.stack([u, v, np.ones_like(u)], axis=-1) @ np.linalg.inv(small.pixel_from_cam).T
     rays = rays @ view.global_from_cam[:3, :3].T
     rays /= np.linalg.norm(rays, axis=-1, keepdims=True)
-    sky = sky_color(rays, condition).astype(np.float32)
+    sky = np.zeros((small.height_px, small.width_px, 3), dtype=np.float32)
+    sky[:rows] = sky_color(rays, condition)
     return np.asarray(
         cv2.resize(sky, (view.width_px, view.height_px), interpolation=cv2.INTER_LINEAR)
     )

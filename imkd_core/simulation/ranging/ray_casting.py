@@ -111,10 +111,9 @@ def cast_sweep(
     start = np.zeros((1, 3), np.float32)
     range_m = _ground_range(origin, start, rays, max_range_m)
     placed_index = np.where(np.isfinite(range_m), GROUND, NOTHING)
-    planes = scene_planes(snapshot, origin)
-    if not snapshot.placed:
-        plane = np.full(len(rays), -1)
-    else:
+    planes, plane = None, np.full(len(rays), -1)
+    if snapshot.placed:
+        planes = scene_planes(snapshot, origin)
         plane = first_hits(planes, rays, windows, max_range_m, range_m, placed_index)
     return _describe(snapshot, planes, origin, start, rays, range_m, placed_index, plane)
 
@@ -149,8 +148,10 @@ def _cast(
     range_m = _ground_range(zero_m, starts, rays, max_range_m)
     placed_index = np.where(np.isfinite(range_m), GROUND, NOTHING)
     plane = np.full(len(rays), -1)
-    planes = scene_planes(snapshot, zero_m)
+    planes = scene_planes(snapshot, zero_m) if snapshot.placed else None
     for index, _, chosen in candidates:
+        if planes is None:
+            break
         shape = planes.shapes[index]
         own = slice(planes.first_plane[index], planes.first_plane[index + 1])
         start = starts if len(starts) == 1 else starts[chosen]
@@ -207,7 +208,7 @@ def _ground_range(zero_m: Float64, starts: Float32, rays: Float32, max_range_m: 
 
 def _describe(
     snapshot: Snapshot,
-    planes: ScenePlanes,
+    planes: ScenePlanes | None,
     zero_m: Float64,
     starts: Float32,
     rays: Float32,
@@ -222,6 +223,10 @@ def _describe(
     spot = _points(starts, rays, range_m, rows)[:, :2]
     incidence[rows] = -rays[rows, 2]
     surface[rows, 0] = ground_reflectance(snapshot.ground, zero_m[:2] + spot)
+    if planes is None:
+        return Hits(
+            range_m=range_m, placed_index=placed_index, incidence=incidence, surface=surface
+        )
     rows = np.flatnonzero(placed_index >= 0)
     normals = planes.normals[plane[rows]]
     incidence[rows] = np.abs(np.einsum("nc,nc->n", normals, rays[rows]))

@@ -2,14 +2,14 @@
 """All planes of a `Snapshot` in one table, and what is seen where rays meet them."""
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from imkd_core.geometry import Float64
 from imkd_core.simulation.ranging.solid_planes import SolidPlanes, solid_planes
-from imkd_core.simulation.world.scene import Snapshot
+from imkd_core.simulation.world.scene import Shape, Snapshot
 
 Float32 = NDArray[np.float32]
 Indices = NDArray[np.int64]
@@ -18,40 +18,118 @@ Indices = NDArray[np.int64]
 _TOUCHING_M = 1e-6
 
 
+#: Decals are looked for this far around a point, along the axis of its plane.
+_SLACK_M = 1e-3
+
 #: Far more than any plane is long: what is along one plane is kept apart from the next.
 _APART_M = 4096.0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class ScenePlanes:
-    """K planes of S solids of B bodies, in axes of the global frame with another origin.
+class ShapeTable:
+    """K planes of S solids and D decals of B shapes, in the frames of their bodies.
 
     Attributes:
-        shapes: (B,) the bodies' own planes.
-        poses: (B, 4, 4) `global_from_body`, less the origin.
-        normals: (K, 3) float32 to the outside.
-        offsets: (K,) float32: inside is `normals @ point <= offsets`.
-        first_plane: (B + 1,) where the planes of each body begin.
+        normals: (K, 3) to the outside.
+        offsets: (K,) inside is `normals @ point <= offsets`.
+        solid: (K,) ascending.
+        body: (K,) ascending.
+        first_plane: (B + 1,) where the planes of each shape begin.
         first_solid: (B + 1,) likewise its solids.
+        of_faces: (K, 3) float32 `PROPERTIES` of the faces.
+        of_decals: (D, 3) likewise; decals are ordered by plane, then along the plane's axis.
+        painted: (D,) in which order the decals of a shape are painted.
+        begin: (D,) where they begin along the axis, plus `_APART_M` for each plane.
+        edges: (E, D, 4) float32 half-spaces; decals with fewer repeat their last.
+        decal_count: (K,) of each plane.
+        axis: (K, 3) float32 in each plane.
+        widest: (K,) of the decals on each plane, along the axis.
     """
 
-    shapes: tuple[SolidPlanes, ...]
-    poses: Float64
-    normals: Float32
-    offsets: Float32
+    normals: Float64
+    offsets: Float64
+    solid: Indices
+    body: Indices
     first_plane: Indices
     first_solid: Indices
+    of_faces: Float32
+    of_decals: Float32
+    painted: Indices
+    begin: Float64
+    edges: Float32
+    decal_count: Indices
+    axis: Float32
+    widest: Float64
 
-    @cached_property
-    def body(self) -> Indices:
-        """(K,) body of each plane."""
-        return np.repeat(np.arange(len(self.shapes)), np.diff(self.first_plane))
 
-    @cached_property
-    def solid(self) -> Indices:
-        """(K,) solid of each plane, ascending."""
-        local = np.concatenate([np.zeros(0, np.int64), *(shape.solid for shape in self.shapes)])
-        return local + self.first_solid[self.body]
+@lru_cache(maxsize=8)
+def shape_table(shapes: tuple[Shape, ...]) -> ShapeTable:
+    """Return the planes of shapes, one at least, in one table; a drive asks for few."""
+    parts = [solid_planes(shape) for shape in shapes]
+    counts = np.array([len(part.normals) for part in parts])
+    first_plane = np.concatenate([[0], np.cumsum(counts)])
+    first_solid = np.cumsum([0, *(int(part.solid[-1]) + 1 for part in parts)])
+    body = np.repeat(np.arange(len(parts)), counts)
+    starts = zip(parts, first_plane[:-1].tolist(), strict=True)
+    begin = [(part.decal_plane[part.by_place] + k) * _APART_M + part.low_m for part, k in starts]
+    most = max(len(part.edges) for part in parts)
+    edges = [_with_edges(part.edges[:, part.by_place], most) for part in parts]
+    return ShapeTable(
+        normals=np.concatenate([part.normals for part in parts]),
+        offsets=np.concatenate([part.offsets for part in parts]),
+        solid=np.concatenate([part.solid for part in parts]) + first_solid[body],
+        body=body,
+        first_plane=first_plane,
+        first_solid=first_solid,
+        of_faces=np.concatenate([part.properties[: len(part.normals)] for part in parts]),
+        of_decals=np.concatenate(
+            [part.properties[len(part.normals) :][part.by_place] for part in parts]
+        ),
+        painted=np.concatenate([part.by_place for part in parts]),
+        begin=np.concatenate(begin),
+        edges=np.concatenate(edges, axis=1),
+        decal_count=np.concatenate([part.decal_count for part in parts]),
+        axis=np.concatenate([part.axis for part in parts]).astype(np.float32),
+        widest=np.concatenate([part.widest_m for part in parts]),
+    )
+
+
+def _with_edges(edges: Float32, count: int) -> Float32:
+    """Return (count, D, 4) edges: the last one is repeated."""
+    if not len(edges):
+        return np.zeros((count, 0, 4), dtype=np.float32)
+    return edges[np.minimum(np.arange(count), len(edges) - 1)]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ScenePlanes:
+    """K planes of B bodies, in axes of the global frame with another origin.
+
+    Attributes:
+        table: of the bodies' shapes.
+        shapes: (B,) the bodies' own planes.
+        turns: (B, 3, 3) float32 rotations `global_from_body`.
+        centers: (B, 3) float32 origins of the bodies.
+        normals: (K, 3) float32 to the outside.
+        offsets: (K,) float32: inside is `normals @ point <= offsets`.
+    """
+
+    table: ShapeTable
+    shapes: tuple[SolidPlanes, ...]
+    turns: Float32
+    centers: Float32
+    normals: Float32
+    offsets: Float32
+
+    @property
+    def first_plane(self) -> Indices:
+        """(B + 1,) where the planes of each body begin."""
+        return self.table.first_plane
+
+    @property
+    def first_solid(self) -> Indices:
+        """(B + 1,) where the solids of each body begin."""
+        return self.table.first_solid
 
     def surfaces(self, points: Float32, plane: Indices) -> Float32:
         """Return (n, 3) properties of what n points on n planes show: a decal, or the face.
@@ -60,85 +138,40 @@ class ScenePlanes:
             points: (n, 3) in the axes of the planes.
             plane: (n,) rows of the table.
         """
-        found = self._of_faces[plane]
-        count = np.concatenate([np.zeros(0, int), *(s.decal_count for s in self.shapes)])
-        asked = np.flatnonzero(count[plane])
+        table = self.table
+        found = table.of_faces[plane]
+        asked = np.flatnonzero(table.decal_count[plane])
         on_plane = plane[asked]
-        body = self.body[on_plane]
-        away = points[asked] - self.poses[body, :3, 3].astype(np.float32)
-        local = np.einsum("nc,ncr->nr", away, self.poses[body, :3, :3].astype(np.float32))
-        first, end = self._decals_near(local, on_plane)
-        pair = np.repeat(np.arange(len(asked)), end - first)
-        decal = np.arange(len(pair)) + np.repeat(
-            first - np.cumsum(end - first) + end - first, end - first
-        )
-        for edge in self._decal_edges:
+        body = table.body[on_plane]
+        local = np.einsum("nc,ncr->nr", points[asked] - self.centers[body], self.turns[body])
+        along = np.einsum("nc,nc->n", table.axis[on_plane], local) + on_plane * _APART_M
+        first = np.searchsorted(table.begin, along - table.widest[on_plane] - _SLACK_M)
+        count = np.searchsorted(table.begin, along + _SLACK_M, side="right") - first
+        pair = np.repeat(np.arange(len(asked)), count)
+        decal = np.arange(len(pair)) + np.repeat(first - np.cumsum(count) + count, count)
+        for edge in table.edges:
             line = edge[decal]
             kept = np.einsum("nc,nc->n", line[:, :3], local[pair]) >= line[:, 3]
             pair, decal = pair[kept], decal[kept]
-        last = np.argsort(self._painted_after[decal], kind="stable")
-        found[asked[pair[last]]] = self._of_decals[decal[last]]
+        last = np.argsort(table.painted[decal], kind="stable")
+        found[asked[pair[last]]] = table.of_decals[decal[last]]
         return found
-
-    def _decals_near(self, points: Float32, plane: Indices) -> tuple[Indices, Indices]:
-        """Return first and end (n,) of the decals that may hold points of the body frames."""
-        axis = np.concatenate([np.zeros((0, 3)), *(shape.axis for shape in self.shapes)])
-        widest = np.concatenate([np.zeros(0), *(shape.widest_m for shape in self.shapes)])
-        parts = [
-            (shape.decal_plane[shape.by_place] + start) * _APART_M + shape.low_m
-            for shape, start in zip(self.shapes, self.first_plane.tolist(), strict=False)
-        ]
-        begin = np.concatenate([np.zeros(0), *parts])
-        along = np.einsum("nc,nc->n", axis[plane], points) + plane * _APART_M
-        first = np.searchsorted(begin, along - widest[plane] - _TOUCHING_M)
-        return first, np.searchsorted(begin, along + _TOUCHING_M, side="right")
-
-    @cached_property
-    def _painted_after(self) -> Indices:
-        """(D,) in which order the decals of a body are painted."""
-        return np.concatenate([np.zeros(0, np.int64), *(s.by_place for s in self.shapes)])
-
-    @cached_property
-    def _of_faces(self) -> Float32:
-        parts = [shape.properties[: len(shape.normals)] for shape in self.shapes]
-        return np.concatenate([np.zeros((0, 3), np.float32), *parts])
-
-    @cached_property
-    def _of_decals(self) -> Float32:
-        parts = [shape.properties[len(shape.normals) :][shape.by_place] for shape in self.shapes]
-        return np.concatenate([np.zeros((0, 3), np.float32), *parts])
-
-    @cached_property
-    def _decal_edges(self) -> Float32:
-        """(E, D, 4) edges of all decals; those with fewer repeat their last."""
-        shapes = [shape for shape in self.shapes if len(shape.decal_plane)]
-        most = max((len(shape.edges) for shape in shapes), default=0)
-        parts = [
-            shape.edges[np.minimum(np.arange(most), len(shape.edges) - 1)][:, shape.by_place]
-            for shape in shapes
-        ]
-        return np.concatenate([np.zeros((most, 0, 4), np.float32), *parts], axis=1)
 
 
 def scene_planes(snapshot: Snapshot, zero_m: Float64) -> ScenePlanes:
-    """Return the planes of all bodies as seen from `zero_m` (3,)."""
-    shapes = tuple(solid_planes(placed.body.shape) for placed in snapshot.placed)
-    poses = np.array([placed.global_from_body for placed in snapshot.placed]).reshape(-1, 4, 4)
-    poses[:, :3, 3] -= zero_m
-    counts = np.array([len(shape.normals) for shape in shapes], dtype=np.int64)
-    body = np.repeat(np.arange(len(shapes)), counts)
-    local = np.concatenate([np.zeros((0, 3)), *(shape.normals for shape in shapes)])
-    offsets = np.concatenate([np.zeros(0), *(shape.offsets for shape in shapes)])
-    normals = np.einsum("kc,krc->kr", local, poses[body, :3, :3])
-    offsets += np.einsum("kr,kr->k", normals, poses[body, :3, 3])
-    solids = np.array([int(shape.solid[-1]) + 1 for shape in shapes], dtype=np.int64)
+    """Return the planes of all bodies, one at least, as seen from `zero_m` (3,)."""
+    table = shape_table(tuple(placed.body.shape for placed in snapshot.placed))
+    turns = np.array([placed.global_from_body[:3, :3] for placed in snapshot.placed])
+    centers = np.array([placed.global_from_body[:3, 3] for placed in snapshot.placed]) - zero_m
+    normals = np.einsum("kc,krc->kr", table.normals, turns[table.body])
+    offsets = table.offsets + np.einsum("kr,kr->k", normals, centers[table.body])
     return ScenePlanes(
-        shapes=shapes,
-        poses=poses,
+        table=table,
+        shapes=tuple(solid_planes(placed.body.shape) for placed in snapshot.placed),
+        turns=turns.astype(np.float32),
+        centers=centers.astype(np.float32),
         normals=normals.astype(np.float32),
         offsets=offsets.astype(np.float32),
-        first_plane=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
-        first_solid=np.concatenate([[0], np.cumsum(solids)]).astype(np.int64),
     )
 
 
@@ -179,7 +212,7 @@ def sides(planes: ScenePlanes) -> tuple[Side, Side]:
 def _side(planes: ScenePlanes, lines: Float32, chosen: NDArray[np.bool_], repeat: bool) -> Side:
     """Fill up with the first plane of the solid if `repeat`, else with lines that are never met."""
     rows = np.flatnonzero(chosen)
-    solid = planes.solid[rows]
+    solid = planes.table.solid[rows]
     count = np.bincount(solid, minlength=int(planes.first_solid[-1]))
     first = np.cumsum(count) - count
     solids = np.diff(planes.first_solid)
