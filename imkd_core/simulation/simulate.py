@@ -12,6 +12,7 @@ when more drives are asked for.
 import hashlib
 import json
 import multiprocessing
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
@@ -32,7 +33,7 @@ from imkd_core.simulation.world.scene import CONDITIONS
 from imkd_core.simulation.writer import WriteOptions, write_drive
 
 #: Raised whenever the same options give other bytes than before.
-FORMAT = 1
+FORMAT = 2
 
 LICENCE = "made by imkd simulate from nothing but a seed; free to use for any purpose"
 
@@ -173,6 +174,8 @@ def _make(
         for number in numbers:
             yield _make_drive(output, options, number)
         return
+    for library in ("OMP", "OPENBLAS", "MKL"):  # read by numpy when a worker starts
+        os.environ.setdefault(f"{library}_NUM_THREADS", "1")
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(
         min(workers, len(numbers)), mp_context=context, initializer=_use_one_thread

@@ -8,7 +8,7 @@ from imkd_core.errors import ConfigError
 from imkd_core.geometry import yaw_of
 from imkd_core.simulation.rig import EGO_MIDDLE_M, EGO_SIZE_M
 from imkd_core.simulation.world.actors import Footprint, overlaps
-from imkd_core.simulation.world.drive import plan_drive
+from imkd_core.simulation.world.drive import NEAR_M, plan_drive
 
 TIMES_S = np.arange(0.03, 20.0, 0.47)
 
@@ -147,3 +147,28 @@ def test_impossible_wishes_are_refused():
 def test_the_description_begins_with_the_weather(condition):
     drive = plan_drive(4, condition, duration_s=1.0)
     assert drive.description.startswith(condition.replace("_", " ") + ", ")
+
+
+def test_nobody_near_is_left_out_of_a_snapshot_and_nobody_far_is_in_it(drives):
+    for drive in drives:
+        for time_s in (0.0, 0.07, 7.31, 14.99, 19.96):
+            ego = drive.ego_pose(time_s)[:2, 3]
+            everybody = [actor.placed(time_s) for actor in drive.actors]
+            near = {
+                placed.body.number
+                for placed in everybody
+                if placed and np.hypot(*(placed.global_from_body[:2, 3] - ego)) < NEAR_M
+            }
+            found = [placed.body.number for placed in drive.snapshot(time_s).placed]
+            assert len(found) == len(set(found))
+            assert set(found) == near
+
+
+def test_a_place_on_a_path_is_what_its_position_heading_and_curvature_say(drives):
+    path = drives[0].ego.path
+    for station in (-3.0, 0.0, 0.2, 17.77, path.length_m, path.length_m + 9):
+        x, y, yaw, bend = path.place(station)
+        np.testing.assert_allclose((x, y), path.position(station), atol=1e-9)
+        np.testing.assert_allclose(
+            (yaw, bend), (path.yaw(station), path.curvature(station)), atol=1e-9
+        )
