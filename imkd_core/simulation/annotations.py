@@ -3,6 +3,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from imkd_core.data.nuscenes.writing import Row, linked, pose_fields, token_of
 from imkd_core.geometry import Float64, invert_transform, points_in_box, transform_points, yaw_of
 from imkd_core.simulation.ranging.ray_casting import cast
-from imkd_core.simulation.world.scene import Placed, Snapshot
+from imkd_core.simulation.world.scene import Placed, Shape, Snapshot
 from imkd_core.types import CameraModel
 
 #: Bodies up to here from the own vehicle are annotated.
@@ -198,14 +199,19 @@ def _count_inside(points: Float64, pose: Float64, size: tuple[float, float, floa
 
 def _points_on(placed: Placed) -> Float64:
     """Return (P, 3) points inside the body, all over it, in the global frame."""
+    return transform_points(placed.global_from_body, _points_in(placed.body.shape))
+
+
+@lru_cache(maxsize=1024)
+def _points_in(shape: Shape) -> Float64:
+    """Return (P, 3) points inside a shape, all over it."""
     inside = []
-    for solid in placed.body.shape.solids:
+    for solid in shape.solids:
         corners = solid.corners_m
         middle = corners.mean(axis=0)
         inside.append(middle + 0.8 * (corners[::3] - middle))
     points = np.concatenate(inside)
-    chosen = np.linspace(0, len(points) - 1, min(_RAYS, len(points))).astype(int)
-    return transform_points(placed.global_from_body, points[chosen])
+    return points[np.linspace(0, len(points) - 1, min(_RAYS, len(points))).astype(int)]
 
 
 def _viewpoints(

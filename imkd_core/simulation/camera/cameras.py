@@ -128,14 +128,35 @@ def _add_bodies(image: Float32, view: View, condition: Condition, scene: LitScen
     fine = view.scaled(scale) if scale > 1 else view
     faces = faces_in_view(fine, scene.faces)
     painted = paint(fine, scene.faces, faces)
-    seen = face_colors(view, condition, scene, faces).take(painted.number, axis=0)
+    colors = face_colors(view, condition, scene, faces)
     if scale == 1:
+        seen = colors.take(painted.number, axis=0)
         cv2.copyTo(seen[..., :3], (painted.number > 0).view(np.uint8), image)
         cv2.sepFilter2D(image, -1, _LENS, _LENS, dst=image)
         return painted.inverse_depth
-    seen = cv2.resize(seen, image.shape[1::-1], interpolation=cv2.INTER_AREA)
+    seen = mean_of_four(colors, painted.number)
     image *= 1 - seen[..., 3:]
     image += seen[..., :3]
     return np.asarray(
         cv2.resize(painted.inverse_depth, image.shape[1::-1], interpolation=cv2.INTER_AREA)
     )
+
+
+def mean_of_four(colors: Float32, number: NDArray[np.int32]) -> Float32:
+    """Return (H, W, C) means of the (F, C) colours of two by two numbers (2 H, 2 W).
+
+    Most groups show one face; only for the others all four colours are looked up.
+    """
+    corner, *others = (
+        np.ascontiguousarray(number[row::2, column::2]) for row in (0, 1) for column in (0, 1)
+    )
+    seen = colors.take(corner, axis=0)
+    differs = np.zeros(corner.shape, dtype=np.bool_)
+    for other in others:
+        differs |= other != corner
+    mixed = np.flatnonzero(differs)
+    total = colors[corner.reshape(-1)[mixed]]
+    for other in others:
+        total += colors[other.reshape(-1)[mixed]]
+    seen.reshape(-1, colors.shape[1])[mixed] = total / 4
+    return np.asarray(seen)

@@ -185,7 +185,7 @@ def _paint_polygon(
     part = painted.inverse_depth[window]
     mask = np.zeros(part.shape, dtype=np.uint8)
     cv2.fillConvexPoly(mask, fixed, 1, cv2.LINE_8, _SHIFT)
-    inverse = plane[0] * axes[0][window[1]] + (plane[1] * axes[1][window[0]] + plane[2])[:, None]
+    inverse = np.add.outer(plane[1] * axes[1][window[0]] + plane[2], plane[0] * axes[0][window[1]])
     shown = inverse >= part
     shown &= mask.view(np.bool_)
     np.copyto(part, inverse, where=shown)

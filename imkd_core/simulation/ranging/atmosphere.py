@@ -78,10 +78,14 @@ def clutter_range(air: Air, count: int, rng: np.random.Generator) -> Float32:
     return range_m
 
 
+def is_sun_low(condition: Condition) -> bool:
+    """Whether the sun can blind a LiDAR."""
+    return 0 < condition.sun_elevation_rad < _LOW_SUN_RAD and condition.sun > 0
+
+
 def in_sun(condition: Condition, directions: Float32) -> NDArray[np.bool_]:
     """Return which of (R, 3) directions (global frame) look into a low sun."""
-    low = 0 < condition.sun_elevation_rad < _LOW_SUN_RAD and condition.sun > 0
-    if not low:
+    if not is_sun_low(condition):
         return np.zeros(len(directions), dtype=bool)
     return np.asarray(directions @ sun_direction(condition) > np.cos(_SUN_GLARE_RAD))
 

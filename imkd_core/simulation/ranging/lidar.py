@@ -9,7 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imkd_core.geometry import Float64
-from imkd_core.simulation.ranging.atmosphere import Air, air_of, clutter_range, in_sun, transmission
+from imkd_core.simulation.ranging.atmosphere import (
+    Air,
+    air_of,
+    clutter_range,
+    in_sun,
+    is_sun_low,
+    transmission,
+)
 from imkd_core.simulation.ranging.ray_casting import GROUND, Hits, cast_sweep, sweep_directions
 from imkd_core.simulation.world.scene import Condition, Snapshot
 
@@ -114,6 +121,8 @@ def _add_glare(
     rng: np.random.Generator,
 ) -> None:
     """Blind the rays that look into a low sun: most are lost, some give false returns."""
+    if not is_sun_low(snapshot.condition):
+        return
     directions = sweep_directions(tuple(BEAM_ELEVATION_RAD), AZIMUTHS)
     directions_global = directions @ global_from_lidar[:3, :3].T.astype(np.float32)
     blinded = np.flatnonzero(in_sun(snapshot.condition, directions_global))

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imkd_core.geometry import Float64
-from imkd_core.simulation.world.scene import Shape, Snapshot
+from imkd_core.simulation.world.scene import Body, Shape, Snapshot
 
 Indices = NDArray[np.int64]
 Flags = NDArray[np.bool_]
@@ -91,9 +91,8 @@ class Fan:
 def rectangles(snapshot: Snapshot, global_from_radar: Float64) -> Rectangles:
     """Return what lies before the radar, within its reach."""
     placed = snapshot.placed
-    parts = [_footprint(thing.body.shape, not thing.body.category) for thing in placed]
-    owner = np.repeat(np.arange(len(placed)), [len(part) for part in parts])
-    flat = np.concatenate([np.zeros((0, 6)), *parts])
+    facts = _facts(tuple(thing.body for thing in placed))
+    owner, flat = facts.owner, facts.flat
     poses = np.array([thing.global_from_body for thing in placed]).reshape(-1, 4, 4)
     turn = global_from_radar[:2, :2]
     pivot = (poses[:, :2, 3] - global_from_radar[:2, 3]) @ turn
@@ -107,9 +106,8 @@ def rectangles(snapshot: Snapshot, global_from_radar: Float64) -> Rectangles:
     distance = np.linalg.norm(center, axis=1)
     near = (distance < MAX_RANGE_M) & (center[:, 0] > -radius) & (bottom < _BEAM_TOP_M)
     owner, center, half, top = owner[near], center[near], half[near], top[near]
-    bodies = [placed[i] for i in owner]
-    velocity = np.array([thing.velocity_mps[:2] for thing in bodies]).reshape(-1, 2)
-    scenery = np.array([not thing.body.category for thing in bodies], dtype=bool)
+    velocity = np.array([thing.velocity_mps for thing in placed]).reshape(-1, 3)[owner, :2]
+    yaw_rate = np.array([thing.yaw_rate_radps for thing in placed], dtype=np.float64)[owner]
     long = 2 * half.max(axis=1, initial=0) > _BLOCKING_LENGTH_M
     return Rectangles(
         index=owner,
@@ -117,12 +115,35 @@ def rectangles(snapshot: Snapshot, global_from_radar: Float64) -> Rectangles:
         forward=forward[owner],
         half=half,
         velocity=velocity @ turn,
-        yaw_rate=np.array([thing.yaw_rate_radps for thing in bodies], dtype=np.float64),
+        yaw_rate=yaw_rate,
         pivot=pivot[owner],
-        rcs_dbsm=np.array([thing.body.rcs_dbsm for thing in bodies], dtype=np.float64),
-        spread_db=np.array([thing.body.rcs_spread_db for thing in bodies], dtype=np.float64),
-        scenery=scenery,
+        rcs_dbsm=facts.rcs_dbsm[owner],
+        spread_db=facts.spread_db[owner],
+        scenery=facts.scenery[owner],
         blocking=(top > _BLOCKING_HEIGHT_M) & long,
+    )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Facts:
+    """What does not move of B bodies with N rectangles."""
+
+    owner: Indices  # (N,) body
+    flat: Float64  # (N, 6) see `_footprint`
+    rcs_dbsm: Float64  # (B,)
+    spread_db: Float64  # (B,)
+    scenery: Flags  # (B,)
+
+
+@lru_cache(maxsize=8)
+def _facts(bodies: tuple[Body, ...]) -> _Facts:
+    parts = [_footprint(body.shape, not body.category) for body in bodies]
+    return _Facts(
+        owner=np.repeat(np.arange(len(bodies)), [len(part) for part in parts]),
+        flat=np.concatenate([np.zeros((0, 6)), *parts]),
+        rcs_dbsm=np.array([body.rcs_dbsm for body in bodies], dtype=np.float64),
+        spread_db=np.array([body.rcs_spread_db for body in bodies], dtype=np.float64),
+        scenery=np.array([not body.category for body in bodies], dtype=bool),
     )
 
 

@@ -78,8 +78,12 @@ def cast(
     """
     origins = np.asarray(origin_m, dtype=np.float64)
     rays = np.asarray(directions, dtype=np.float32)
-    zero = origins if origins.ndim == 1 else origins.mean(axis=0) if len(origins) else np.zeros(3)
-    starts = np.atleast_2d(origins - zero).astype(np.float32)
+    if origins.ndim == 1:
+        start = np.zeros((1, 3), np.float32)
+        near = _near_rays(snapshot, origins, start, rays)
+        return _cast_from(snapshot, origins, rays, near, max_range_m)
+    zero = origins.mean(axis=0) if len(origins) else np.zeros(3)
+    starts = (origins - zero).astype(np.float32)
     return _cast(
         snapshot, zero, starts, rays, _near_rays(snapshot, zero, starts, rays), max_range_m
     )
@@ -108,6 +112,17 @@ def cast_sweep(
     rays = directions @ global_from_sensor[:3, :3].T.astype(np.float32)
     windows = body_windows(snapshot, global_from_sensor, np.asarray(elevation_rad), azimuths)
     origin = np.asarray(global_from_sensor[:3, 3])
+    return _cast_from(snapshot, origin, rays, windows, max_range_m)
+
+
+def _cast_from(
+    snapshot: Snapshot,
+    origin: Float64,
+    rays: Float32,
+    windows: Iterable[tuple[int, float, Indices]],
+    max_range_m: float,
+) -> Hits:
+    """Cast rays from one origin at (placed, least range, rays)."""
     start = np.zeros((1, 3), np.float32)
     range_m = _ground_range(origin, start, rays, max_range_m)
     placed_index = np.where(np.isfinite(range_m), GROUND, NOTHING)
@@ -253,10 +268,14 @@ def _near_rays(
     snapshot: Snapshot, zero_m: Float64, starts: Float32, rays: Float32
 ) -> Iterator[tuple[int, float, Indices]]:
     """Give (placed, least range, rays) for the rays that pass the ball around each body."""
-    for index, placed in enumerate(snapshot.placed):
-        radius = float(np.linalg.norm(placed.body.shape.size_m)) / 2 + 1e-3
-        away = (placed.global_from_body[:3, 3] - zero_m).astype(np.float32) - starts
-        along = np.maximum((away * rays).sum(axis=1), 0)
-        chosen = np.flatnonzero((away**2).sum(axis=1) - along**2 <= radius**2)
-        if len(chosen):
-            yield index, 0.0, chosen
+    if not snapshot.placed or not len(rays):
+        return
+    sizes = np.array([placed.body.shape.size_m for placed in snapshot.placed])
+    radius = np.linalg.norm(sizes, axis=1) / 2 + 1e-3
+    centers = np.array([placed.global_from_body[:3, 3] for placed in snapshot.placed]) - zero_m
+    away = centers.astype(np.float32) @ rays.T - (starts * rays).sum(axis=1)  # (B, R)
+    square = (centers**2).sum(axis=1)[:, None] + (starts**2).sum(axis=1)
+    square = square - 2 * centers @ starts.T
+    near = square - np.maximum(away, 0) ** 2 <= (radius**2)[:, None]
+    for index in np.flatnonzero(near.any(axis=1)).tolist():
+        yield index, 1e-6, np.flatnonzero(near[index])

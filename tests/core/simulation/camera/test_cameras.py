@@ -4,7 +4,7 @@ import itertools
 import numpy as np
 import pytest
 
-from imkd_core.simulation.camera.cameras import render
+from imkd_core.simulation.camera.cameras import mean_of_four, render
 from imkd_core.simulation.camera.faces import place_faces
 from imkd_core.simulation.camera.painting import faces_in_view, paint
 from imkd_core.simulation.camera.view import View
@@ -79,3 +79,11 @@ def test_fog_takes_more_contrast_the_farther_a_body_is():
         center = int(CAMERA.pixel_from_cam[0, 2])
         contrasts.append(seen[row - 4 : row - 1, :20].mean() - seen[row - 4 : row, center].mean())
     assert all(near > far + 1 for near, far in itertools.pairwise(contrasts))
+
+
+def test_the_mean_of_four_is_what_a_smaller_picture_of_all_colours_shows():
+    rng = np.random.default_rng(3)
+    number = np.repeat(np.repeat(rng.integers(0, 5, (6, 9)), 3, axis=0), 2, axis=1)
+    colors = rng.random((5, 4)).astype(np.float32)
+    expected = colors[number].reshape(9, 2, 9, 2, 4).mean(axis=(1, 3))
+    np.testing.assert_allclose(mean_of_four(colors, number.astype(np.int32)), expected, atol=1e-6)
