@@ -5,11 +5,9 @@ Linear RGB; 1 is about what a white board gives back on a clear day.
 """
 
 from dataclasses import dataclass
-from weakref import WeakKeyDictionary
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from imkd_core.geometry import Float64
 from imkd_core.simulation.camera.faces import FaceTable, Float32, Index, join, place_faces
@@ -21,9 +19,10 @@ from imkd_core.simulation.camera.lamps import (
     light_of_posts,
     own_beam,
 )
+from imkd_core.simulation.camera.shadows import Sunlight, draw_shadows
 from imkd_core.simulation.camera.skyline import skyline
 from imkd_core.simulation.camera.view import View
-from imkd_core.simulation.world.scene import Condition, Shape, Snapshot
+from imkd_core.simulation.world.scene import Condition, Snapshot
 
 #: Half side and pixel of the raster of light around the own vehicle.
 _REACH_M = 60.0
@@ -34,12 +33,6 @@ _LOW_SUN_RGB = np.array([1.35, 0.85, 0.45])
 _SKY_RGB = np.array([0.40, 0.45, 0.53])
 _GRAY_RGB = np.array([0.46, 0.47, 0.49])
 _NIGHT_RGB = np.array([0.9, 1.0, 1.35])
-
-#: Bodies nearer than this cast the shadow of each part, others that of their hull.
-_FINE_SHADOWS_M = 22.0
-
-#: A part whose lowest corner is below this keeps the sky from the ground.
-_STANDS_BELOW_M = 0.6
 
 #: Bodies shorter than this can lie wholly in the shade of others.
 _SHADED_BELOW_M = 14.0
@@ -210,7 +203,10 @@ def _ground_light(
 ) -> Float32:
     under = np.full(size, 255, dtype=np.uint8)
     lit = np.full(size, 255, dtype=np.uint8)
-    _draw_shadows(snapshot, sun, origin_m, (under, lit))
+    slope = sun.to_sun[:2] / max(float(sun.to_sun[2]), 0.05)
+    casts = bool(sun.sun_rgb.max() > 0.02 and sun.to_sun[2] > 0)
+    rays = Sunlight(slope=(float(slope[0]), float(slope[1])), casts=casts)
+    draw_shadows(snapshot, rays, origin_m, _PIXEL_M, (under, lit))
     cv2.blur(under, (9, 9), dst=under)
     cv2.GaussianBlur(lit, (5, 5), 0, dst=lit)
     height = max(float(sun.to_sun[2]), 0.0)
@@ -222,68 +218,3 @@ def _ground_light(
     if is_dark(snapshot.condition):
         cv2.add(light, lamps_on_ground(snapshot, origin_m, size, _PIXEL_M), dst=light)
     return np.asarray(light)
-
-
-def _draw_shadows(
-    snapshot: Snapshot,
-    sun: Daylight,
-    origin_m: tuple[float, float],
-    rasters: tuple[NDArray[np.uint8], NDArray[np.uint8]],
-) -> None:
-    """Darken what stands under bodies, and where solids keep the sun away."""
-    under, lit = rasters
-    slope = sun.to_sun[:2] / max(float(sun.to_sun[2]), 0.05)
-    casts = sun.sun_rgb.max() > 0.02 and sun.to_sun[2] > 0
-    begin_m = np.asarray(origin_m)
-    end_m = begin_m + np.array(under.shape[::-1]) * _PIXEL_M
-    ego_m = snapshot.global_from_ego[:2, 3]
-    for item in snapshot.placed:
-        pose, shape = item.global_from_body, item.body.shape
-        radius_m = float(np.hypot(*shape.size_m[:2])) / 2
-        center_m = pose[:2, 3]
-        tip_m = center_m - slope * (shape.size_m[2] if casts else 0.0)
-        if (np.maximum(center_m, tip_m) < begin_m - radius_m).any() or (
-            np.minimum(center_m, tip_m) > end_m + radius_m
-        ).any():
-            continue
-        away_m = np.abs(center_m - ego_m).max() - max(shape.size_m[:2]) / 2
-        points, ends = shadow_parts(shape, fine=away_m < _FINE_SHADOWS_M)
-        corners = points @ pose[:3, :3].T + pose[:3, 3]
-        heights = np.maximum(corners[:, 2:], 0)
-        below = _raster_corners(corners[:, :2], origin_m)
-        cast = _raster_corners(corners[:, :2] - heights * slope, origin_m)
-        start = 0
-        for end in ends:
-            if heights[start:end].min() < _STANDS_BELOW_M:
-                _fill_hull(under, below[start:end])
-            if casts:
-                _fill_hull(lit, cast[start:end])
-            start = end
-
-
-_PARTS: WeakKeyDictionary[Shape, dict[bool, tuple[Float64, list[int]]]] = WeakKeyDictionary()
-
-
-def shadow_parts(shape: Shape, fine: bool) -> tuple[Float64, list[int]]:
-    """Return the convex parts whose shadows make that of a shape.
-
-    Returns:
-        (V, 3) corners, part after part, in the body frame; where each part ends. There is a part
-        for each solid if `fine`, else one for all.
-    """
-    known = _PARTS.setdefault(shape, {})
-    if fine not in known:
-        parts = [np.unique(solid.corners_m.round(4), axis=0) for solid in shape.solids]
-        ends = np.cumsum([len(part) for part in parts]).tolist()
-        known[fine] = np.concatenate(parts), ends if fine else ends[-1:]
-    return known[fine]
-
-
-def _raster_corners(points_m: Float64, origin_m: tuple[float, float]) -> NDArray[np.int32]:
-    """Return (V, 2) corners on the raster of light, 4 bits below the point."""
-    pixels = (points_m - origin_m) * (16 / _PIXEL_M) - 8
-    return np.clip(pixels, -100_000, 100_000).astype(np.int32)
-
-
-def _fill_hull(raster: NDArray[np.uint8], corners: NDArray[np.int32]) -> None:
-    cv2.fillConvexPoly(raster, cv2.convexHull(corners), 0, cv2.LINE_8, 4)

@@ -8,7 +8,6 @@ from imkd_core.simulation.camera.light import (
     daylight,
     face_light,
     light_scene,
-    shadow_parts,
     sunlit,
 )
 from imkd_core.simulation.camera.view import View
@@ -72,12 +71,6 @@ def test_a_face_towards_the_sun_gets_more_light_than_one_away_from_it():
     towards, away = table.normal[:, 0] > 0.9, table.normal[:, 0] < -0.9
     assert light[towards][0] > 1.3 * light[away][0]
     assert (light > 0).all()
-
-
-def test_parts_of_a_shadow_hold_each_solid_or_all_of_them():
-    points, ends = shadow_parts(car_like(), fine=True)
-    assert (len(points), ends) == (16, [8, 16])
-    assert shadow_parts(car_like(), fine=False)[1] == [16]
 
 
 def test_what_a_camera_cannot_see_is_left_out_and_the_rest_is_lit_alike():
