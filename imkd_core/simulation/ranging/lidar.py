@@ -109,7 +109,9 @@ def _brightness(hits: Hits, condition: Condition) -> Float32:
     wet = np.where(on_ground, _WET_GROUND_LOSS, _WET_LOSS) * condition.wet
     incidence = np.where(on_ground, hits.incidence**_GROUND_ROUGHNESS, hits.incidence)
     diffuse = hits.reflectance * (1 - hits.gloss) * (1 - wet) * incidence
-    highlight = 0.5 * hits.gloss * hits.incidence**60
+    fourth = np.square(np.square(hits.incidence))
+    sixteenth = np.square(np.square(fourth))
+    highlight = 0.5 * hits.gloss * np.square(sixteenth) * sixteenth * np.square(fourth) * fourth
     return (diffuse + highlight).astype(np.float32)
 
 

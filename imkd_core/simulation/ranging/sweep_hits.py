@@ -41,13 +41,14 @@ def first_hits(
         (R,) rows of the plane that is hit; -1 where no body is.
     """
     front, back = sides(planes)
+    columns = np.ascontiguousarray(rays.T)
     inverse = 1 / np.minimum(range_m, np.float32(max_range_m))
     solid = np.full(len(rays), -1)
     for index, near_m, window in _blocks(candidates, np.diff(front.start) + np.diff(back.start)):
         chosen = window[inverse[window] < 1 / near_m]
         if not len(chosen):
             continue
-        ray = np.ascontiguousarray(rays[chosen].T)
+        ray = columns.take(chosen, axis=1)
         enter = _by_solid(front, index, ray, np.minimum)
         enter[enter <= _by_solid(back, index, ray, np.maximum)] = 0
         nearest = enter.max(axis=0)
