@@ -161,8 +161,8 @@ class TrainConfig:
         precision: "fp32", "bf16" or "fp16"; softmax and losses are fp32 always.
         seed: of every random choice.
         weight_heatmap, weight_box, weight_depth: of the losses.
-        velocity_weight: of vx and vy among the numbers of the box code: at full weight ten metres
-            a second drown the half metre of a centre (method.md 5.1: the teacher's is 0.2).
+        velocity_weight: of vx and vy among the numbers of the box code (method.md 5.1: 1 for a
+            student, 0.2 for a teacher). The loss is L1, so it is the share of the gradient.
         checkpoint_every_steps: how often a resumable checkpoint is written.
     """
 
@@ -180,7 +180,7 @@ class TrainConfig:
     weight_heatmap: float = 1.0
     weight_box: float = 0.25
     weight_depth: float = 3.0
-    velocity_weight: float = 0.2
+    velocity_weight: float = 1.0
     checkpoint_every_steps: int = 200
 
     def __post_init__(self) -> None:
@@ -202,6 +202,10 @@ class TrainConfig:
         require(self.ema_decay < 1, "train.ema_decay must be below 1")
 
 
+def _teacher_train() -> TrainConfig:
+    return TrainConfig(velocity_weight=0.2)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Config:
     """One student: what it takes, what it gives, how it is built, taught and trained."""
@@ -213,9 +217,9 @@ class Config:
     train: TrainConfig = field(default_factory=TrainConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     teacher: TeacherConfig = field(default_factory=TeacherConfig)
-    teacher_train: TrainConfig = field(default_factory=TrainConfig)
+    teacher_train: TrainConfig = field(default_factory=_teacher_train)
     labels: LabelEncoderConfig = field(default_factory=LabelEncoderConfig)
-    labels_train: TrainConfig = field(default_factory=TrainConfig)
+    labels_train: TrainConfig = field(default_factory=_teacher_train)
     intensity: IntensityConfig = field(default_factory=IntensityConfig)
     distill: DistillConfig = field(default_factory=DistillConfig)
 
