@@ -15,9 +15,10 @@ import numpy as np
 
 from imkd_core.config import NUSCENES_CLASSES
 from imkd_core.data.nuscenes.reader import SampleRecord
+from imkd_core.data.nuscenes.reading import read_pose
 from imkd_core.data.nuscenes.tables import Record, Tables
 from imkd_core.data.nuscenes.truth import DETECTION_CLASS_OF_CATEGORY, velocity_global_mps
-from imkd_core.errors import CalibrationError, DataError
+from imkd_core.errors import DataError
 from imkd_core.evaluation.boxes import ATTRIBUTES, BoxTable, RackTable, found_boxes
 from imkd_core.evaluation.nuscenes_metrics import (
     DetectionMetrics,
@@ -25,7 +26,7 @@ from imkd_core.evaluation.nuscenes_metrics import (
     counted,
     evaluate,
 )
-from imkd_core.geometry import Float64, invert_transform, transform_from_quaternion, yaw_of
+from imkd_core.geometry import Float64, invert_transform, yaw_of
 from imkd_core.types import Detections
 
 _RACK = "static_object.bicycle_rack"
@@ -125,7 +126,7 @@ def _boxes(rows: Sequence[tuple[int, Record, str, Float64, Tables]]) -> BoxTable
         label=np.array([NUSCENES_CLASSES.index(row[2]) for row in rows], np.int64),
         center_m=center_m,
         size_m=size_wlh_m[:, [1, 0, 2]],
-        yaw_rad=np.array([yaw_of(_pose(row[1])) for row in rows]),
+        yaw_rad=np.array([yaw_of(read_pose(row[1], "sample_annotation")) for row in rows]),
         velocity_mps=np.array([velocity_global_mps(row[4], row[1])[:2] for row in rows]),
         score=np.ones(len(rows)),
         attribute=np.array([_attribute(row[4], row[1]) for row in rows], np.int64),
@@ -140,18 +141,11 @@ def _racks(racks: Sequence[tuple[int, Record]]) -> RackTable:
     size_wlh_m = np.array([annotation["size"] for _, annotation in racks], dtype=np.float64)
     return RackTable(
         sample=np.array([index for index, _ in racks], np.int64),
-        rack_from_global=np.array([invert_transform(_pose(rack)) for _, rack in racks]),
+        rack_from_global=np.array(
+            [invert_transform(read_pose(rack, "sample_annotation")) for _, rack in racks]
+        ),
         size_m=size_wlh_m[:, [1, 0, 2]],
     )
-
-
-def _pose(annotation: Record) -> Float64:
-    try:
-        return transform_from_quaternion(annotation["translation"], annotation["rotation"])
-    except CalibrationError as error:
-        raise DataError(
-            f"sample_annotation.json: record '{annotation['token']}': {error}"
-        ) from None
 
 
 def _attribute(tables: Tables, annotation: Record) -> int:

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imkd_core.config import NUSCENES_CLASSES
+from imkd_core.data.nuscenes.reading import read_pose
 from imkd_core.data.nuscenes.tables import Record, Tables
-from imkd_core.errors import CalibrationError, DataError, SensorError
+from imkd_core.errors import DataError, SensorError
 from imkd_core.geometry import (
     Float64,
     rotate_vectors,
-    transform_from_quaternion,
     transform_points,
     yaw_of,
 )
@@ -173,7 +173,7 @@ def _boxes(
     yaw_rad, velocity_mps = np.zeros(n), np.zeros((n, 3))
     center_m, size_m = np.zeros((n, 3)), np.zeros((n, 3))
     for i, annotation in enumerate(annotations):
-        global_from_box = _pose(annotation)
+        global_from_box = read_pose(annotation, "sample_annotation")
         center_m[i] = transform_points(ego_from_global, global_from_box[:3, 3])
         yaw_rad[i] = yaw_of(ego_from_global @ global_from_box)
         width_m, length_m, height_m = annotation["size"]
@@ -192,15 +192,6 @@ def _boxes(
         )
     except SensorError as error:
         raise DataError(f"sample_annotation.json in {tables.root}: {error}") from None
-
-
-def _pose(annotation: Record) -> Float64:
-    try:
-        return transform_from_quaternion(annotation["translation"], annotation["rotation"])
-    except CalibrationError as error:
-        raise DataError(
-            f"sample_annotation.json: record '{annotation['token']}': {error}"
-        ) from None
 
 
 def _visibility(annotation: Record) -> int:
