@@ -11,6 +11,7 @@ from imkd_core.config import HeadSpec, InputSpec
 from imkd_core.model.bev_trunk import BevTrunk
 from imkd_core.model.center_head import CenterHead
 from imkd_core.model.depth_net import DepthNet
+from imkd_core.model.doppler import FIELD_CHANNELS, DopplerVelocity, doppler_field
 from imkd_core.model.fusion import IntensityAwareFusion
 from imkd_core.model.layers import init_weights
 from imkd_core.model.mobilenet import MobileNetV2
@@ -113,7 +114,9 @@ class Student(nn.Module):
             model.trunk_blocks,
             model.trunk_neck_channels,
         )
-        self.head = CenterHead(self.trunk.out_channels, model.head_channels, head)
+        with_field = self.trunk.out_channels + FIELD_CHANNELS
+        self.head = CenterHead(with_field, model.head_channels, head)
+        self.doppler = DopplerVelocity(with_field, len(head.tasks))
         self._init_weights()
 
     @classmethod
@@ -127,6 +130,7 @@ class Student(nn.Module):
         self.fusion.camera_gate.reset_outputs()
         self.fusion.radar_gate.reset_outputs()
         self.head.reset_outputs()
+        self.doppler.reset_outputs()
 
     def forward(
         self,
@@ -149,7 +153,11 @@ class Student(nn.Module):
             camera_bev, camera_evidence, radar_bev, radar_evidence
         )
         fused_bev = merged_bev  # one frame: what is merged now is all the trunk is given
-        heatmap_logits, codes = self.head(self.trunk(fused_bev))
+        field = doppler_field(radar_grid, self.radar_encoder.refinement)
+        field = field * radar_mask[:, :, None, None]
+        bev = torch.cat([self.trunk(fused_bev), field], dim=1)
+        heatmap_logits, codes = self.head(bev)
+        codes = self.doppler(codes, bev, field)
         return StudentOutput(
             heatmap_logits=heatmap_logits,
             codes=codes,
