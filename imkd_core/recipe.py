@@ -161,6 +161,8 @@ class TrainConfig:
         precision: "fp32", "bf16" or "fp16"; softmax and losses are fp32 always.
         seed: of every random choice.
         weight_heatmap, weight_box, weight_depth: of the losses.
+        weight_perspective: of the loss that asks each image cell for the class it shows (a
+            student's; see `data.learning.perspective`).
         velocity_weight: of vx and vy among the numbers of the box code (method.md 5.1: 1 for a
             student, 0.2 for a teacher). The loss is L1, so it is the share of the gradient.
         checkpoint_every_steps: how often a resumable checkpoint is written.
@@ -180,6 +182,7 @@ class TrainConfig:
     weight_heatmap: float = 1.0
     weight_box: float = 0.25
     weight_depth: float = 3.0
+    weight_perspective: float = 0.0
     velocity_weight: float = 1.0
     checkpoint_every_steps: int = 200
 

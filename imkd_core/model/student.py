@@ -11,9 +11,9 @@ from imkd_core.config import HeadSpec, InputSpec
 from imkd_core.model.bev_trunk import BevTrunk
 from imkd_core.model.center_head import CenterHead
 from imkd_core.model.depth_net import DepthNet
-from imkd_core.model.doppler import FIELD_CHANNELS, DopplerVelocity, doppler_field
 from imkd_core.model.fusion import IntensityAwareFusion
 from imkd_core.model.layers import init_weights
+from imkd_core.model.line_of_sight import FIELD_CHANNELS, LineOfSightCodes, doppler_field
 from imkd_core.model.mobilenet import MobileNetV2
 from imkd_core.model.radar_encoder import EVIDENCE_CHANNELS, RadarEncoder
 from imkd_core.model.resnet import ResNet, resnet18, resnet50, resnet101
@@ -36,6 +36,7 @@ class StudentOutput(NamedTuple):
         heatmap_logits: one per class, before the sigmoid.
         codes: ten of `config.BOX_CODE` for each task group.
         depth_logits: before the softmax over the D bins, of all cameras, masked or not.
+        context: what each image cell puts into the bird's-eye view.
         camera_bev: F_cam, 0 where no live camera sees.
         radar_bev: F_rad before its gate, 0 without radar.
         fused_bev: F_fus, which enters the trunk.
@@ -45,6 +46,7 @@ class StudentOutput(NamedTuple):
     heatmap_logits: Float[Tensor, "B classes Y X"]
     codes: Float[Tensor, "B codes Y X"]
     depth_logits: Float[Tensor, "B N D Hf Wf"]
+    context: Float[Tensor, "B N Cc Hf Wf"]
     camera_bev: Float[Tensor, "B Cc Y X"]
     radar_bev: Float[Tensor, "B Cr Y X"]
     fused_bev: Float[Tensor, "B C Y X"]
@@ -116,7 +118,7 @@ class Student(nn.Module):
         )
         with_field = self.trunk.out_channels + FIELD_CHANNELS
         self.head = CenterHead(with_field, model.head_channels, head)
-        self.doppler = DopplerVelocity(with_field, len(head.tasks))
+        self.line_of_sight = LineOfSightCodes(with_field, len(head.tasks), inputs.bev)
         self._init_weights()
 
     @classmethod
@@ -130,7 +132,7 @@ class Student(nn.Module):
         self.fusion.camera_gate.reset_outputs()
         self.fusion.radar_gate.reset_outputs()
         self.head.reset_outputs()
-        self.doppler.reset_outputs()
+        self.line_of_sight.reset_outputs()
 
     def forward(
         self,
@@ -157,11 +159,12 @@ class Student(nn.Module):
         field = field * radar_mask[:, :, None, None]
         bev = torch.cat([self.trunk(fused_bev), field], dim=1)
         heatmap_logits, codes = self.head(bev)
-        codes = self.doppler(codes, bev, field)
+        codes = codes + self.line_of_sight(bev, field)
         return StudentOutput(
             heatmap_logits=heatmap_logits,
             codes=codes,
             depth_logits=depth_logits,
+            context=context,
             camera_bev=camera_bev,
             radar_bev=radar_bev,
             fused_bev=fused_bev,

@@ -134,3 +134,27 @@ def depth_terms(
         values={"depth": depth_loss(depth_logits, targets["depth_bin"])},
         weights={"depth": train.weight_depth},
     )
+
+
+def perspective_loss(
+    logits: Float[Tensor, "B N K H W"], image_class: Int[Tensor, "B N H W"]
+) -> Float[Tensor, ""]:
+    """Return the focal loss of the classes that image cells show, divided by cells with one.
+
+    A class of -1 does not count; K, the number of classes, is none of them.
+    """
+    known = image_class >= 0
+    per_cell = logits.permute(0, 1, 3, 4, 2)[known]
+    classes = logits.shape[2]
+    target = functional.one_hot(image_class[known], classes + 1)[:, :classes].float()
+    return heatmap_loss(per_cell[..., None, None], target[..., None, None])
+
+
+def perspective_terms(
+    logits: Float[Tensor, "B N K H W"], targets: Mapping[str, Tensor], train: TrainConfig
+) -> LossTerms:
+    """Return the term of the classes in the images; `targets` are collated ones."""
+    return LossTerms(
+        values={"perspective": perspective_loss(logits, targets["image_class"])},
+        weights={"perspective": train.weight_perspective},
+    )

@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stage 3: the student learns from boxes, from depth and from its teachers (method.md 5)."""
+"""Stage 3: the student learns from boxes, depth, its images and its teachers (method.md 5)."""
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
+from imkd_core.model.perspective_head import PerspectiveHead
 from imkd_core.model.student import Student, StudentOutput
 from imkd_core.recipe import Config
 from imkd_core.training.distill.distillation import Distillation
 from imkd_core.training.distill.weights import base_weights
 from imkd_core.training.logbook.pictures import camera_picture, heat_map_pair
-from imkd_core.training.losses import LossTerms, depth_terms, detection_terms
+from imkd_core.training.losses import LossTerms, depth_terms, detection_terms, perspective_terms
 from imkd_core.training.task import Batch, TrainingTask
 
 
@@ -19,12 +20,15 @@ class StudentTask(TrainingTask):
 
     Attributes:
         student: what is fitted and delivered.
+        perspective: asks the image features what they show; None where nobody asks.
         distillation: terms and adaptors; None where `config.distill` switches all off.
     """
 
     def __init__(self, student: Student, config: Config) -> None:
         super().__init__()
         self.student = student
+        asks = config.train.weight_perspective > 0
+        self.perspective = PerspectiveHead.from_config(config) if asks else None
         self.distillation = Distillation(config) if base_weights(config) else None
         self._train = config.train
 
@@ -47,6 +51,9 @@ class StudentTask(TrainingTask):
         targets = batch.targets
         detection = detection_terms(output.heatmap_logits, output.codes, targets, self._train)
         terms = detection.joined(depth_terms(output.depth_logits, targets, self._train))
+        if self.perspective is not None:
+            shown: Tensor = self.perspective(output.context)
+            terms = terms.joined(perspective_terms(shown, targets, self._train))
         if self.distillation is None:
             return terms
         taught: LossTerms = self.distillation(

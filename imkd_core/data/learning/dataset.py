@@ -28,6 +28,7 @@ from imkd_core.data.changes.views import (
 from imkd_core.data.learning.decoded import ByteCache, DecodedSample, Decoding, decode
 from imkd_core.data.learning.doppler import doppler_targets
 from imkd_core.data.learning.label_maps import soft_mask
+from imkd_core.data.learning.perspective import perspective_classes
 from imkd_core.data.learning.targets import DetectionTargets, make_targets
 from imkd_core.data.learning.teaching_arrays import (
     ShuffledTeaching,
@@ -54,6 +55,8 @@ class TrainingSample:
         inputs: the model's inputs by name (see `preprocess.prepare_inputs`).
         targets: heat maps and box codes.
         depth_bin: (N, Hf, Wf) int64 depth bins, -1 where unknown or where the camera is blanked.
+        image_class: (N, Hf, Wf) int64 classes that image cells show, -1 where unknown; None where
+            nobody asks.
         teaching: what teachers say, by name (see `teaching_arrays`); and label_mask (Y, X) and
             radar_occupied (Y, X). Empty where nothing of it is asked for.
     """
@@ -61,12 +64,14 @@ class TrainingSample:
     inputs: Arrays
     targets: DetectionTargets
     depth_bin: NDArray[np.int64]
+    image_class: NDArray[np.int64] | None = None
     teaching: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
     def target_arrays(self) -> dict[str, NDArray[np.generic]]:
-        """Return the fields of `targets`, `depth_bin` and `teaching`, by name."""
+        """Return the fields of `targets`, `depth_bin`, `image_class` and `teaching`, by name."""
         targets = {item.name: getattr(self.targets, item.name) for item in fields(self.targets)}
-        return {**targets, "depth_bin": self.depth_bin, **self.teaching}
+        shown = {} if self.image_class is None else {"image_class": self.image_class}
+        return {**targets, "depth_bin": self.depth_bin, **shown, **self.teaching}
 
 
 class DetectionDataset:
@@ -144,6 +149,9 @@ class DetectionDataset:
             inputs=inputs,
             targets=make_targets(truth, spec.bev, config.head, doppler),
             depth_bin=self._depth(index, decoded, views),
+            image_class=perspective_classes(views, decoded.boxes, spec)
+            if config.train.weight_perspective > 0
+            else None,
             teaching=teaching,
         )
 

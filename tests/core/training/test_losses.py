@@ -12,6 +12,7 @@ from imkd_core.training.losses import (
     depth_terms,
     detection_terms,
     heatmap_loss,
+    perspective_loss,
 )
 
 
@@ -141,3 +142,23 @@ def test_velocity_weighs_as_configured_and_the_targets_stay_as_they_are(weight, 
     found = detection_terms(torch.zeros(1, 2, 3, 4), torch.zeros(1, 10, 3, 4), targets, train)
     assert found.as_floats()["box"] == pytest.approx(expected)
     assert torch.equal(targets["code_weight"], ones)
+
+
+def test_perspective_loss_counts_known_cells_only() -> None:
+    torch.manual_seed(0)
+    logits = torch.randn(1, 2, 3, 4, 5, requires_grad=True)
+    classes = torch.full((1, 2, 4, 5), 3)
+    classes[0, 0, 1, 2], classes[0, 1] = 1, -1
+    perspective_loss(logits, classes).backward()
+    assert logits.grad is not None
+    assert logits.grad[0, 1].abs().max() == 0
+    assert logits.grad[0, 0, 1, 1, 2] < 0  # more of the class that is there
+    assert (logits.grad[0, 0, :, 0, 0] > 0).all()  # less of any where there is none
+
+
+def test_perspective_loss_of_right_and_sure_logits_is_nothing() -> None:
+    classes = torch.randint(0, 4, (2, 1, 4, 5), generator=torch.Generator().manual_seed(1))
+    right = torch.nn.functional.one_hot(classes, 4)[..., :3].permute(0, 1, 4, 2, 3)
+    sure = (right * 40.0) - 20.0
+    assert perspective_loss(sure, classes) < 1e-6
+    assert perspective_loss(-sure, classes) > 1
