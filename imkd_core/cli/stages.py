@@ -76,7 +76,7 @@ def _student(
     from imkd_core.training.student_task import StudentTask
 
     teaching = _teaching(arguments, config, samples, world)
-    source = DetectionDataset(samples, config, teaching)
+    source = DetectionDataset(samples, config, teaching, int(arguments.memory * (1 << 30)))
 
     def make_task() -> TrainingTask:
         task = StudentTask.from_config(config)

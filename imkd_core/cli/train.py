@@ -68,6 +68,13 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
         "--workers", type=int, default=0, help="processes that prepare data; 0 is a thread"
     )
     data.add_argument(
+        "--memory",
+        type=float,
+        default=0.5,
+        metavar="GIB",
+        help="for decoded samples, in each process that prepares data (default: %(default)s)",
+    )
+    data.add_argument(
         "--skip-bad",
         type=int,
         default=0,
