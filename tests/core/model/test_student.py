@@ -45,6 +45,7 @@ def test_every_map_has_the_shape_that_the_contract_names(cameras, frames):
         "heatmap_logits": (frames, 3, Y, X),
         "codes": (frames, 20, Y, X),
         "depth_logits": (frames, cameras, D, HF, WF),
+        "context": (frames, cameras, 7, HF, WF),
         "camera_bev": (frames, 7, Y, X),
         "radar_bev": (frames, 5, Y, X),
         "fused_bev": (frames, 9, Y, X),
@@ -104,7 +105,7 @@ def test_a_masked_camera_changes_nothing_whatever_it_shows(missing, seed):
     other["frustum_mask"][missing] = 0
     with torch.no_grad():
         changed = outputs_differ(student(**batched(frame)), student(**batched(other)))
-    assert changed == {"depth_logits"}
+    assert changed == {"depth_logits", "context"}
 
 
 def test_a_masked_camera_equals_a_rig_without_it(student):

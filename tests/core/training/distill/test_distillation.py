@@ -37,6 +37,7 @@ def part_of(name):
         "fusion": "gates",
         "trunk": "trunk",
         "head": "head",
+        "line_of_sight": "head",
         "depth_net.depth": "depth",
         "depth_net": "context",
     }
