@@ -12,7 +12,14 @@ from numpy.typing import NDArray
 from imkd_core.config import HeadSpec, InputSpec
 from imkd_core.errors import BackendError, ConfigError
 from imkd_core.runtime.bundle import Bundle
-from imkd_core.runtime.contract import TensorSpec, input_contract, output_contract
+from imkd_core.runtime.contract import (
+    TensorSpec,
+    check_arrays,
+    check_contract,
+    check_finite,
+    input_contract,
+    output_contract,
+)
 
 CPU_PROVIDER = "CPUExecutionProvider"
 
@@ -120,9 +127,9 @@ class OnnxRuntimeBackend:
         self._inputs = {item.name: _tensor_spec(item) for item in self._session.get_inputs()}
         self._outputs = {item.name: _tensor_spec(item) for item in self._session.get_outputs()}
         if inputs is not None:
-            _check_contract(model, "input", self._inputs, input_contract(inputs))
+            check_contract(model, "input", self._inputs, input_contract(inputs))
         if inputs is not None and head is not None:
-            _check_contract(model, "output", self._outputs, output_contract(inputs, head))
+            check_contract(model, "output", self._outputs, output_contract(inputs, head))
         self.name = f"onnxruntime {onnxruntime.__version__} {self._session.get_providers()[0]}"
 
     def run(self, inputs: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
@@ -134,34 +141,19 @@ class OnnxRuntimeBackend:
         """
         if self._session is None:
             raise BackendError(f"the backend of {self._model} is closed")
-        self._check_inputs(inputs)
+        check_arrays(self._model, self._inputs, inputs)
         names = list(self._outputs)
         try:
             values = self._session.run(names, {name: inputs[name] for name in self._inputs})
         except self._failures as error:
             raise BackendError(f"inference of {self._model} failed: {error}") from None
         outputs = dict(zip(names, values, strict=True))
-        for name, value in outputs.items():
-            if not np.isfinite(value).all():
-                raise BackendError(
-                    f"the model returned a value that is not finite in '{name}'; frame suppressed"
-                )
+        check_finite(outputs)
         return outputs
 
     def close(self) -> None:
         """Give back memory and threads; a closed backend refuses to run."""
         self._session = None
-
-    def _check_inputs(self, inputs: Mapping[str, NDArray[np.generic]]) -> None:
-        if set(inputs) != set(self._inputs):
-            raise BackendError(_names_differ(self._model, "inputs", set(inputs), self._inputs))
-        for name, spec in self._inputs.items():
-            value = inputs[name]
-            if not spec.accepts(value.dtype, value.shape):
-                raise BackendError(
-                    f"input '{name}' is {value.dtype} {list(value.shape)}, but the model takes "
-                    f"{spec}; make the rig and the bundle fit, or export for this rig"
-                )
 
 
 def open_backend(bundle: Bundle, settings: BackendSettings | None = None) -> Backend:
@@ -238,25 +230,3 @@ def _tensor_spec(item: Any) -> TensorSpec:
     """Return the spec of ONNX Runtime's description; symbolic sizes are open."""
     shape = tuple(size if isinstance(size, int) else None for size in item.shape)
     return TensorSpec(dtype=_DTYPES.get(item.type, _OTHER), shape=shape)
-
-
-def _check_contract(
-    model: Path, kind: str, actual: Mapping[str, TensorSpec], expected: Mapping[str, TensorSpec]
-) -> None:
-    """Compare names, dtypes and fixed sizes of a model with what its bundle says."""
-    if set(actual) != set(expected):
-        raise BackendError(_names_differ(model, f"{kind}s", set(actual), expected))
-    for name, spec in expected.items():
-        if not spec.accepts(actual[name].dtype, actual[name].shape):
-            raise BackendError(
-                f"{model}: {kind} '{name}' is {actual[name]}, but the bundle says {spec}; export "
-                "the model again"
-            )
-
-
-def _names_differ(model: Path, kind: str, found: set[str], expected: Mapping[str, Any]) -> str:
-    missing, surplus = sorted(set(expected) - found), sorted(found - set(expected))
-    return (
-        f"{model}: {kind} do not fit: missing {missing or 'none'}, unknown {surplus or 'none'}; "
-        "export the model with this version of the software"
-    )

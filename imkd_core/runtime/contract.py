@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """The network's inputs and outputs by name, dtype and shape: what every backend is held to."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from imkd_core.config import RADAR_GRID_CHANNELS, HeadSpec, InputSpec
+from imkd_core.errors import BackendError
 from imkd_core.postprocess import BOX_FIELDS
 
 
@@ -63,3 +66,67 @@ def output_contract(spec: InputSpec, head: HeadSpec) -> dict[str, TensorSpec]:
         "i_cam": TensorSpec(dtype=float32, shape=spec.bev.shape),
         "i_rad": TensorSpec(dtype=float32, shape=spec.bev.shape),
     }
+
+
+def check_contract(
+    model: Path, kind: str, actual: Mapping[str, TensorSpec], expected: Mapping[str, TensorSpec]
+) -> None:
+    """Compare names, dtypes and fixed sizes of a model with what its bundle says.
+
+    Args:
+        model: its file, for messages.
+        kind: "input" or "output", for messages.
+        actual: what the file has.
+        expected: what the bundle says.
+
+    Raises:
+        BackendError: they differ.
+    """
+    if set(actual) != set(expected):
+        raise BackendError(_names_differ(model, f"{kind}s", set(actual), expected))
+    for name, spec in expected.items():
+        if not spec.accepts(actual[name].dtype, actual[name].shape):
+            raise BackendError(
+                f"{model}: {kind} '{name}' is {actual[name]}, but the bundle says {spec}; export "
+                "the model again"
+            )
+
+
+def check_arrays(
+    model: Path, specs: Mapping[str, TensorSpec], arrays: Mapping[str, NDArray[np.generic]]
+) -> None:
+    """Check that the arrays of one run are those that a model takes.
+
+    Raises:
+        BackendError: a name, a dtype or a fixed size does not fit.
+    """
+    if set(arrays) != set(specs):
+        raise BackendError(_names_differ(model, "inputs", set(arrays), specs))
+    for name, spec in specs.items():
+        value = arrays[name]
+        if not spec.accepts(value.dtype, value.shape):
+            raise BackendError(
+                f"input '{name}' is {value.dtype} {list(value.shape)}, but the model takes "
+                f"{spec}; make the rig and the bundle fit, or export for this rig"
+            )
+
+
+def check_finite(outputs: Mapping[str, NDArray[np.generic]]) -> None:
+    """Check what a model gave.
+
+    Raises:
+        BackendError: a value is NaN or infinite.
+    """
+    for name, value in outputs.items():
+        if not np.isfinite(value).all():
+            raise BackendError(
+                f"the model returned a value that is not finite in '{name}'; frame suppressed"
+            )
+
+
+def _names_differ(model: Path, kind: str, found: set[str], expected: Mapping[str, Any]) -> str:
+    missing, surplus = sorted(set(expected) - found), sorted(found - set(expected))
+    return (
+        f"{model}: {kind} do not fit: missing {missing or 'none'}, unknown {surplus or 'none'}; "
+        "export the model with this version of the software"
+    )
