@@ -2,23 +2,17 @@
 """The detector: one frame in, its objects out."""
 
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from imkd_core.geometry import Float64
 from imkd_core.postprocess import Thresholds, decode_boxes
 from imkd_core.preprocess import effective_cameras, prepare_inputs
 from imkd_core.runtime.backends import Backend
 from imkd_core.runtime.bundle import Bundle
-from imkd_core.types import CameraModel, Detections, Frame, SensorRig
-from imkd_core.view_lut import ViewGeometry, build_view_geometry
-
-#: An effective camera pose (own motion included) that moved by less keeps the look-up table.
-#: 1 cm is 1/80 of a cell of 0.8 m, and 0.02 degrees move a point at 58 m by 2 cm.
-POSE_TOLERANCE_M = 0.01
-POSE_TOLERANCE_RAD = np.deg2rad(0.02)
+from imkd_core.runtime.view_cache import ViewCache
+from imkd_core.types import Detections, Frame, SensorRig
+from imkd_core.view_lut import ViewGeometry
 
 
 class Detector:
@@ -47,8 +41,7 @@ class Detector:
         self._bundle = bundle
         self._backend = backend
         self._rig = rig
-        self._cached: tuple[SensorRig, ViewGeometry] | None = None
-        self._geometry_builds = 0
+        self._views = ViewCache(bundle.inputs)
         self.thresholds = thresholds or bundle.thresholds
 
     @property
@@ -68,8 +61,8 @@ class Detector:
 
     @property
     def geometry_builds(self) -> int:
-        """How often the look-up table was built."""
-        return self._geometry_builds
+        """How often the look-up table was put together."""
+        return self._views.tables
 
     def set_rig(self, rig: SensorRig) -> None:
         """Use another calibration from the next frame on; an equal one changes nothing."""
@@ -101,30 +94,6 @@ class Detector:
         return replace(detections, stage_ms=dict(zip(stages, spent_ms, strict=True)))
 
     def _geometry(self, frame: Frame, rig: SensorRig) -> ViewGeometry:
-        """Return the look-up table, rebuilt where the rig changed or a live camera moved."""
-        cameras = effective_cameras(frame, rig)
+        """Return the look-up table; what moved or is calibrated anew is rebuilt."""
         is_live = [name in frame.cameras for name in rig.cameras]
-        cached = self._cached
-        if cached is not None and cached[0] is rig and _holds(cached[1], cameras, is_live):
-            return cached[1]
-        geometry = build_view_geometry(cameras, self._bundle.inputs)
-        self._cached = (rig, geometry)
-        self._geometry_builds += 1
-        return geometry
-
-
-def _holds(
-    geometry: ViewGeometry,
-    cameras: Sequence[tuple[CameraModel, Float64]],
-    is_live: Sequence[bool],
-) -> bool:
-    """Whether all live cameras are within the tolerance of the poses of a look-up table."""
-    pairs = zip(geometry.cameras, cameras, is_live, strict=True)
-    moved = [now[1] - then[1] for then, now, live in pairs if live]
-    if not moved:
-        return True
-    change = np.array(moved)
-    distance_m = np.linalg.norm(change[:, :3, 3], axis=1)
-    # Two rotations that differ by a small angle differ by angle * sqrt(2) in Frobenius norm.
-    angle_rad = np.linalg.norm(change[:, :3, :3], axis=(1, 2)) / np.sqrt(2)
-    return bool((distance_m <= POSE_TOLERANCE_M).all() and (angle_rad <= POSE_TOLERANCE_RAD).all())
+        return self._views.geometry(effective_cameras(frame, rig), is_live)

@@ -12,7 +12,8 @@ from imkd_core.errors import BackendError, ConfigError, SensorError
 from imkd_core.geometry import rigid_transform
 from imkd_core.postprocess import Thresholds
 from imkd_core.runtime.backends import BackendSettings, open_backend
-from imkd_core.runtime.detector import POSE_TOLERANCE_M, POSE_TOLERANCE_RAD, Detector
+from imkd_core.runtime.detector import Detector
+from imkd_core.runtime.view_cache import POSE_TOLERANCE_M, POSE_TOLERANCE_RAD
 from imkd_core.types import CameraModel, Frame, SensorRig
 from tests.core.rigs import STAMP_NS, camera_of, frame_of, rig_of, rotation
 from tests.core.runtime.made_up_bundle import make_bundle
