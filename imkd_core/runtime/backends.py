@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Inference backends: named arrays in, named arrays out, everything checked at the border."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,6 +22,9 @@ from imkd_core.runtime.contract import (
 )
 
 CPU_PROVIDER = "CPUExecutionProvider"
+
+#: What can run a bundle; the first is the default.
+BACKENDS = ("onnxruntime", "tensorrt")
 
 #: ONNX Runtime's severities: 0 verbose, 1 info, 2 warning, 3 error, 4 fatal.
 LOG_SEVERITY_ERROR = 3
@@ -65,9 +68,13 @@ class BackendSettings:
             slower where another process wants the cores.
         providers: ONNX Runtime's execution providers, first choice first.
         log_severity: least severity that ONNX Runtime logs.
+        backend: "onnxruntime" or "tensorrt"; the fields below are for the latter.
+        cpu_fallback: whether ONNX Runtime takes over where TensorRT cannot run.
+        cameras: that the rig has; None = an engine for 1 to 8.
+        engine_folder: where built engines are kept; None = the user's cache folder.
 
     Raises:
-        ConfigError: a number is out of range.
+        ConfigError: a number is out of range, or a name is unknown.
     """
 
     role: str = "fp32"
@@ -75,9 +82,17 @@ class BackendSettings:
     allow_spinning: bool = False
     providers: tuple[str, ...] = (CPU_PROVIDER,)
     log_severity: int = LOG_SEVERITY_ERROR
+    backend: str = BACKENDS[0]
+    cpu_fallback: bool = False
+    cameras: int | None = None
+    engine_folder: Path | None = None
 
     def __post_init__(self) -> None:
-        """Check the numbers."""
+        """Check numbers and names."""
+        if self.backend not in BACKENDS:
+            raise ConfigError(f"backend must be {' or '.join(BACKENDS)}, got '{self.backend}'")
+        if self.cameras is not None and not 1 <= self.cameras <= 64:
+            raise ConfigError(f"backend cameras must be 1..64, got {self.cameras}")
         if not 1 <= self.threads <= 256:
             raise ConfigError(f"backend threads must be 1..256, got {self.threads}")
         if not 0 <= self.log_severity <= 4:
@@ -156,14 +171,34 @@ class OnnxRuntimeBackend:
         self._session = None
 
 
-def open_backend(bundle: Bundle, settings: BackendSettings | None = None) -> Backend:
+def open_backend(
+    bundle: Bundle,
+    settings: BackendSettings | None = None,
+    report: Callable[[str], None] | None = None,
+) -> Backend:
     """Open a bundle's model; its inputs and outputs are checked against the bundle's specs.
 
+    Args:
+        bundle: verified.
+        settings: how it is run.
+        report: is told, at least every 5 s, how the building of an engine proceeds, and when
+            ONNX Runtime takes over from TensorRT.
+
     Raises:
-        BundleError: the bundle has no such role.
+        BundleError: the bundle has no such role, or TensorRT refuses the file.
         BackendError: the backend cannot be had, or the model does not fit the bundle.
     """
     settings = settings or BackendSettings()
+    if settings.backend == "tensorrt":
+        from imkd_core.runtime.tensorrt.backend import open_tensorrt
+
+        try:
+            return open_tensorrt(bundle, settings, report)
+        except BackendError as error:
+            if not settings.cpu_fallback:
+                raise
+            if report is not None:
+                report(f"TensorRT cannot run, ONNX Runtime takes over: {error}")
     return OnnxRuntimeBackend(
         bundle.path(settings.role),
         settings.threads,
