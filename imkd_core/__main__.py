@@ -14,6 +14,7 @@ VERBS = {
     "train": ("train", "train the LiDAR teacher, the label encoder or a student"),
     "experiment": ("experiment", "compare students that differ in a few settings"),
     "export": ("export", "turn a checkpoint into a model bundle (ONNX and bundle.json)"),
+    "build-engine": ("build_engine", "build a bundle's TensorRT engine, for here or another GPU"),
     "evaluate": ("evaluate", "measure a model bundle: mAP, NDS, and where they come from"),
     "bag": ("bag", "nuScenes data to rosbag2 and recordings to data sets; what is in a bag"),
     "replay": ("replay", "run the detector over a recording, offline and deterministic"),
@@ -55,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _overview() -> argparse.ArgumentParser:
-    verbs = "\n".join(f"  {verb:<12}{text}" for verb, (_, text) in VERBS.items())
+    verbs = "\n".join(f"  {verb:<14}{text}" for verb, (_, text) in VERBS.items())
     parser = argparse.ArgumentParser(
         prog="imkd",
         description=f"{DESCRIPTION}\n\nverbs:\n{verbs}",

@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Engines that were built before are found again; all others are built once and kept."""
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from imkd_core.errors import ConfigError
+from imkd_core.runtime.tensorrt.builder import BuiltEngine, Source, build_engine
+from imkd_core.runtime.tensorrt.keys import CameraRange, EngineKey, Target
+from imkd_core.runtime.tensorrt.packages import is_rtx
+from imkd_core.runtime.tensorrt.private_store import PrivateStore, UntrustedError
+from imkd_core.runtime.tensorrt.progress import PERIOD_S
+
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Engine:
+    """An engine that may be used here.
+
+    Attributes:
+        plan: serialised.
+        key: what it is good for.
+        path: where it is kept; None = it could not be kept.
+        build_s: seconds of the build; None = it was found.
+    """
+
+    plan: bytes
+    key: EngineKey
+    path: Path | None
+    build_s: float | None
+
+
+def default_folder() -> Path:
+    """Return $XDG_CACHE_HOME/imkd/engines, or ~/.cache/imkd/engines.
+
+    Raises:
+        ConfigError: the user has no home folder.
+    """
+    given = os.environ.get("XDG_CACHE_HOME", "")
+    if given and Path(given).is_absolute():
+        return Path(given) / "imkd" / "engines"
+    try:
+        return Path.home() / ".cache" / "imkd" / "engines"
+    except RuntimeError:
+        raise ConfigError(
+            "no folder for TensorRT's engines: neither XDG_CACHE_HOME nor HOME is set; name one in "
+            "model.engine_folder"
+        ) from None
+
+
+class EngineCache:
+    """Engines in a folder of the user's own.
+
+    Args:
+        tensorrt: of `packages.import_tensorrt`; it builds what is missing.
+        folder: see `private_store`.
+        report: is told, at least every 5 s, what is under way, and why a kept engine is refused.
+    """
+
+    def __init__(self, tensorrt: Any, folder: Path, report: Report | None = None) -> None:
+        self._tensorrt = tensorrt
+        self._store = PrivateStore(folder)
+        self._say: Report = report or _say_nothing
+
+    def obtain(
+        self, source: Source, target: Target, cameras: CameraRange, *, is_anew: bool = False
+    ) -> Engine:
+        """Return the engine that was kept, or build and keep it.
+
+        Of two processes that want the same engine, one builds and the other waits and loads. A
+        folder that cannot be used costs the keeping alone. For TensorRT-RTX an engine that was
+        built ahead of time for the compute capability is as good.
+
+        Args:
+            source: the ONNX file.
+            target: the GPU.
+            cameras: numbers of cameras.
+            is_anew: build even if one is there, and replace it.
+
+        Raises:
+            BackendError: TensorRT cannot build for this GPU, or not here.
+            BundleError: TensorRT refuses the file.
+        """
+        key = source.key(self._tensorrt, target, cameras)
+        keys = self._fitting(source, key)
+        found = None if is_anew else self._find(keys)
+        if found is not None:
+            return found
+        with ExitStack() as stack:
+            is_kept = True
+            try:
+                stack.enter_context(self._store.locked(key.name, self._waiting(key)))
+            except (OSError, UntrustedError) as error:
+                is_kept = False
+                self._say(f"engines cannot be kept in {self._store.folder}: {error}")
+            if not is_anew:
+                found = self._find(keys, is_refusal_said=True)
+            return found or self._build(source, key, is_kept)
+
+    def _fitting(self, source: Source, key: EngineKey) -> Sequence[EngineKey]:
+        if not is_rtx(self._tensorrt) or key.target.is_ahead_of_time:
+            return (key,)
+        ahead = Target.ahead_of_time(key.target.compute_capability)
+        return key, source.key(self._tensorrt, ahead, key.cameras)
+
+    def _find(self, keys: Sequence[EngineKey], is_refusal_said: bool = False) -> Engine | None:
+        for key in keys:
+            reading = self._store.read(key.name, key.facts)
+            path = self._store.path(key.name)
+            if reading.content is not None:
+                self._say(f"engine {path} is loaded")
+                return Engine(plan=reading.content, key=key, path=path, build_s=None)
+            if reading.refusal and is_refusal_said:
+                self._say(f"{path} is not loaded: {reading.refusal}; it is built again")
+        return None
+
+    def _build(self, source: Source, key: EngineKey, is_kept: bool) -> Engine:
+        timing = self._store.read(key.timing_name, key.timing_facts)
+        built = build_engine(
+            self._tensorrt,
+            source,
+            key.target,
+            key.cameras,
+            timing=timing.content or b"",
+            report=self._say,
+        )
+        path = self._keep(key, built) if is_kept else None
+        return Engine(plan=built.plan, key=key, path=path, build_s=built.seconds)
+
+    def _keep(self, key: EngineKey, built: BuiltEngine) -> Path | None:
+        """Keep what was built; a full disk costs the keeping alone."""
+        made = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        notes = {"built": made, "seconds": round(built.seconds, 3)}
+        try:
+            self._store.write(key.name, key.facts, built.plan, notes)
+        except (OSError, UntrustedError) as error:
+            self._say(
+                f"the engine cannot be kept in {self._store.folder} ({error}) and is built again "
+                "next time; make room, or name another folder"
+            )
+            return None
+        if built.timing:
+            self._keep_timing(key, built.timing, notes)
+        return self._store.path(key.name)
+
+    def _keep_timing(self, key: EngineKey, timing: bytes, notes: Mapping[str, Any]) -> None:
+        try:
+            with self._store.locked(key.timing_name):
+                self._store.write(key.timing_name, key.timing_facts, timing, notes)
+        except (OSError, UntrustedError) as error:
+            self._say(f"the timing cache cannot be kept ({error}); later builds take longer")
+
+    def _waiting(self, key: EngineKey) -> Callable[[], None]:
+        """Return what says now and then that another process builds."""
+        said_s = -PERIOD_S
+        start_s = time.monotonic()
+
+        def wait() -> None:
+            nonlocal said_s
+            waited_s = time.monotonic() - start_s
+            if waited_s - said_s >= PERIOD_S:
+                said_s = waited_s
+                self._say(
+                    f"another process builds the {key.precision} engine; waiting ({waited_s:.0f} s)"
+                )
+
+        return wait
+
+
+def _say_nothing(_text: str) -> None:
+    """Take a line and drop it."""
