@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From compressed bytes to network images: one kernel for training and vehicle.
+"""From camera images to network images: one kernel for training and vehicle.
 
 A network image is a window of the scaled camera image. Distorted cameras are undistorted here,
-so everything above sees a pinhole camera.
+so everything above sees a pinhole camera. The decoder, which `encoded_image` holds, is imported
+from here as well.
 """
 
-import struct
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -14,123 +14,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imkd_core.config import InputSpec
+from imkd_core.encoded_image import MAX_PIXELS, decode_jpeg
 from imkd_core.errors import SensorError
 from imkd_core.geometry import Float64
 from imkd_core.types import CameraImage, CameraModel
 
-#: Images with more pixels are refused before they are decoded (a decompression bomb is small).
-MAX_PIXELS = 50_000_000
-
-_JPEG_MAGIC = b"\xff\xd8\xff"
-_PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
-
-#: JPEG markers without a length field: TEM and the restart markers.
-_JPEG_BARE = frozenset({0x01, *range(0xD0, 0xD8)})
-#: Start-of-frame markers: C0..CF without DHT (C4), JPG (C8) and DAC (CC).
-_JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_JPEG_SCAN = 0xDA
-_JPEG_END = b"\xff\xd9"
-
-_REDUCED = {
-    1: cv2.IMREAD_COLOR,
-    2: cv2.IMREAD_REDUCED_COLOR_2,
-    4: cv2.IMREAD_REDUCED_COLOR_4,
-    8: cv2.IMREAD_REDUCED_COLOR_8,
-}
-
-
-def decode_jpeg(
-    data: bytes | memoryview | NDArray[np.uint8], sensor: str, target_width_px: int | None = None
-) -> NDArray[np.uint8]:
-    """Decode a JPEG or PNG image to (H, W, 3) uint8 RGB.
-
-    A JPEG is decoded at 1/2, 1/4 or 1/8 of its size (three times faster) where the result is
-    still at least `target_width_px` wide and both sides divide without rest, so that pixels
-    stay where the calibration says. EXIF orientation is ignored: the calibration knows none.
-
-    Raises:
-        SensorError: empty, truncated or corrupt data, another format, or more than
-            `MAX_PIXELS` (judged by the header, before anything is decoded).
-    """
-    raw = data.tobytes() if not isinstance(data, bytes) else data
-    is_jpeg = raw.startswith(_JPEG_MAGIC)
-    try:
-        width, height = _jpeg_size(raw) if is_jpeg else _png_size(raw)
-    except (ValueError, IndexError, struct.error) as error:
-        raise SensorError(
-            f"camera '{sensor}': compressed image of {len(raw)} bytes refused: {error}; check the "
-            "driver and the network for lost packets"
-        ) from None
-    if width < 1 or height < 1 or width * height > MAX_PIXELS:
-        raise SensorError(
-            f"camera '{sensor}': image of {width} x {height} px refused; 1 to {MAX_PIXELS} pixels "
-            "are accepted"
-        )
-    reduction = _reduction(width, height, target_width_px) if is_jpeg else 1
-    flags = _REDUCED[reduction] | cv2.IMREAD_IGNORE_ORIENTATION
-    try:
-        bgr = cv2.imdecode(np.frombuffer(raw, np.uint8), flags)
-    except cv2.error:
-        bgr = None
-    if bgr is None or bgr.shape != (height // reduction, width // reduction, 3):
-        raise SensorError(
-            f"camera '{sensor}': corrupt image data ({len(raw)} bytes); frame dropped"
-        )
-    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)
-
-
-def _reduction(width: int, height: int, target_width_px: int | None) -> int:
-    """Return the largest of 8, 4, 2, 1 that divides both sides and keeps the target width."""
-    if target_width_px is None:
-        return 1
-    return next(
-        r
-        for r in (8, 4, 2, 1)
-        if r == 1 or (width % r == 0 and height % r == 0 and width // r >= target_width_px)
-    )
-
-
-def _jpeg_size(raw: bytes) -> tuple[int, int]:
-    """Return (width, height) of a complete JPEG.
-
-    After the first scan marker, FF is followed by 00 or a restart marker until the end marker,
-    so a missing FF D9 there means a truncated file (libjpeg would fill the rest with grey).
-    """
-    size: tuple[int, int] | None = None
-    position = 2
-    while True:
-        if raw[position] != 0xFF:
-            raise ValueError("broken JPEG segments")
-        marker = raw[position + 1]
-        if marker == 0xFF or marker in _JPEG_BARE:
-            position += 1 if marker == 0xFF else 2
-            continue
-        (length,) = struct.unpack_from(">H", raw, position + 2)
-        if marker in _JPEG_FRAMES:
-            height, width = struct.unpack_from(">HH", raw, position + 5)
-            size = (width, height)
-        position += 2 + length
-        if marker == _JPEG_SCAN:
-            break
-    if size is None:
-        raise ValueError("a JPEG without a frame header")
-    if raw.find(_JPEG_END, position) < 0:
-        raise ValueError("a truncated JPEG (no end marker)")
-    return size
-
-
-def _png_size(raw: bytes) -> tuple[int, int]:
-    """Return (width, height) of a PNG whose chunks are all there."""
-    if not raw.startswith(_PNG_MAGIC):
-        raise ValueError("neither JPEG nor PNG" if raw else "no data")
-    width, height = struct.unpack_from(">II", raw, 16)
-    position = len(_PNG_MAGIC)
-    while raw[position + 4 : position + 8] != b"IEND":
-        (length,) = struct.unpack_from(">I", raw, position)
-        position += 12 + length
-        if position + 12 > len(raw):
-            raise ValueError("a truncated PNG (no IEND chunk)")
-    return width, height
+__all__ = [
+    "MAX_PIXELS",
+    "ImageWindow",
+    "decode_jpeg",
+    "fit_window",
+    "to_network_image",
+    "window_pixels",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,17 +85,30 @@ def fit_window(camera: CameraModel, spec: InputSpec) -> ImageWindow:
     )
 
 
-def to_network_image(image: CameraImage, camera: CameraModel, spec: InputSpec) -> NDArray[np.uint8]:
+def to_network_image(
+    image: CameraImage,
+    camera: CameraModel,
+    spec: InputSpec,
+    out: NDArray[np.uint8] | None = None,
+) -> NDArray[np.uint8]:
     """Return the (3, H, W) uint8 RGB network image: scaled, undistorted, cropped.
 
     Pixels of the network image that the camera did not see (undistortion) are black.
+
+    Args:
+        image: what the camera saw.
+        camera: its calibration.
+        spec: what the network expects.
+        out: (3, H, W) uint8, contiguous: written to and returned; a new array when None.
 
     Raises:
         SensorError: the image has another aspect ratio than its calibration, or is larger.
     """
     size_px = (spec.image_width_px, spec.image_height_px)
     window = window_pixels(image, fit_window(camera, spec), size_px)
-    return np.ascontiguousarray(window.transpose(2, 0, 1))
+    planes = np.empty((3, size_px[1], size_px[0]), np.uint8) if out is None else out
+    cv2.mixChannels([window], list(planes), [0, 0, 1, 1, 2, 2])
+    return planes
 
 
 def window_pixels(

@@ -31,7 +31,11 @@ def effective_cameras(frame: Frame, rig: SensorRig) -> list[tuple[CameraModel, F
 
 
 def prepare_inputs(
-    frame: Frame, rig: SensorRig, spec: InputSpec, geometry: ViewGeometry | None = None
+    frame: Frame,
+    rig: SensorRig,
+    spec: InputSpec,
+    geometry: ViewGeometry | None = None,
+    images: NDArray[np.uint8] | None = None,
 ) -> Arrays:
     """Return the network's inputs, un-batched, by name.
 
@@ -45,8 +49,12 @@ def prepare_inputs(
         rig: their calibration; the order of its cameras is that of the images.
         spec: what the network expects.
         geometry: of `effective_cameras(frame, rig)`; built here when None.
+        images: (N, 3, H, W) uint8, contiguous: written to and returned as the network's images,
+            whatever it held; for a caller that is done with those of the frame before. A new
+            array when None.
 
     Raises:
+        ValueError: `images` has another shape or layout.
         SensorError: the frame holds a sensor that the rig does not know, or an image that does
             not fit its calibration.
     """
@@ -56,7 +64,9 @@ def prepare_inputs(
     camera_mask = np.array([name in frame.cameras for name in rig.cameras], dtype=np.float32)
     has_radar = any(len(clouds) > 0 for clouds in frame.radars.values())
     radar_points = merge_radars(frame, rig.radars, spec.radar_sweeps) if has_radar else None
-    return assemble_inputs(_images(frame, rig, spec), camera_mask, geometry, radar_points, spec)
+    return assemble_inputs(
+        _images(frame, rig, spec, images), camera_mask, geometry, radar_points, spec
+    )
 
 
 def assemble_inputs(
@@ -101,10 +111,17 @@ def _check_sensors(frame: Frame, rig: SensorRig) -> None:
         )
 
 
-def _images(frame: Frame, rig: SensorRig, spec: InputSpec) -> NDArray[np.uint8]:
+def _images(
+    frame: Frame, rig: SensorRig, spec: InputSpec, out: NDArray[np.uint8] | None
+) -> NDArray[np.uint8]:
     """Return (N, 3, H, W) uint8; zeros where a camera is missing."""
-    images = np.zeros((len(rig.cameras), 3, spec.image_height_px, spec.image_width_px), np.uint8)
-    for number, (name, camera) in enumerate(rig.cameras.items()):
+    shape = (len(rig.cameras), 3, spec.image_height_px, spec.image_width_px)
+    images = np.empty(shape, np.uint8) if out is None else out
+    if images.shape != shape or images.dtype != np.uint8 or not images.flags.c_contiguous:
+        raise ValueError(f"images must be contiguous uint8 {shape}, got {images.shape}")
+    for planes, (name, camera) in zip(images, rig.cameras.items(), strict=True):
         if name in frame.cameras:
-            images[number] = to_network_image(frame.cameras[name], camera, spec)
+            to_network_image(frame.cameras[name], camera, spec, planes)
+        else:
+            planes[:] = 0
     return images

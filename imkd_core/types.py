@@ -31,6 +31,7 @@ __all__ = [
     "LidarCloud",
     "RadarCloud",
     "SensorRig",
+    "check_stamp",
 ]
 
 _T = TypeVar("_T", bound=np.generic)
@@ -54,7 +55,12 @@ def _frozen(array: ArrayLike, dtype: type[_T]) -> NDArray[_T]:
     return view
 
 
-def _check_stamp(sensor: str, stamp_ns: int) -> None:
+def check_stamp(sensor: str, stamp_ns: int) -> None:
+    """Refuse what is no time of a measurement.
+
+    Raises:
+        SensorError: not a whole number of nanoseconds after 1970 and before 2106.
+    """
     if type(stamp_ns) is not int or not 0 < stamp_ns < MAX_STAMP_NS:
         raise SensorError(
             f"sensor '{sensor}': stamp {stamp_ns} ns is not a time after 1970 and before 2106; "
@@ -82,7 +88,7 @@ class CameraImage:
 
     def __post_init__(self) -> None:
         """Check shape, dtype and stamp."""
-        _check_stamp(self.sensor, self.stamp_ns)
+        check_stamp(self.sensor, self.stamp_ns)
         shape, dtype = np.shape(self.pixels), getattr(self.pixels, "dtype", None)
         if len(shape) != 3 or shape[2] != 3 or min(shape) < 1 or dtype != np.uint8:
             raise SensorError(
@@ -113,7 +119,7 @@ class _PointCloud:
 
     def __post_init__(self) -> None:
         """Check shape, finiteness and stamp."""
-        _check_stamp(self.sensor, self.stamp_ns)
+        check_stamp(self.sensor, self.stamp_ns)
         name, shape = f"{self._kind} '{self.sensor}'", np.shape(self.points)
         columns = len(self._fields)
         if len(shape) != 2 or shape[1] != columns:
@@ -168,7 +174,7 @@ class Frame:
 
     def __post_init__(self) -> None:
         """Freeze the mappings; check names and transforms."""
-        _check_stamp("frame", self.stamp_ns)
+        check_stamp("frame", self.stamp_ns)
         readings = [(name, image.sensor) for name, image in self.cameras.items()]
         readings += [(name, c.sensor) for name, clouds in self.radars.items() for c in clouds]
         for name, sensor in readings:

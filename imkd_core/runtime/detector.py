@@ -5,6 +5,7 @@ import time
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from imkd_core.postprocess import Thresholds, decode_boxes
 from imkd_core.preprocess import effective_cameras, prepare_inputs
@@ -42,6 +43,7 @@ class Detector:
         self._backend = backend
         self._rig = rig
         self._views = ViewCache(bundle.inputs)
+        self._images: NDArray[np.uint8] | None = None
         self.thresholds = thresholds or bundle.thresholds
 
     @property
@@ -83,7 +85,8 @@ class Detector:
         rig, thresholds = self._rig, self._thresholds
         ticks_ns = [time.perf_counter_ns()]
         geometry = self._geometry(frame, rig)
-        inputs = prepare_inputs(frame, rig, self._bundle.inputs, geometry)
+        images = self._image_buffer(len(rig.cameras))
+        inputs = prepare_inputs(frame, rig, self._bundle.inputs, geometry, images)
         ticks_ns.append(time.perf_counter_ns())
         outputs = self._backend.run(inputs)
         ticks_ns.append(time.perf_counter_ns())
@@ -97,3 +100,11 @@ class Detector:
         """Return the look-up table; what moved or is calibrated anew is rebuilt."""
         is_live = [name in frame.cameras for name in rig.cameras]
         return self._views.geometry(effective_cameras(frame, rig), is_live)
+
+    def _image_buffer(self, cameras: int) -> NDArray[np.uint8]:
+        """Return the array that every frame's images are written to: `run` is done with it."""
+        if self._images is None or len(self._images) != cameras:
+            spec = self._bundle.inputs
+            shape = (cameras, 3, spec.image_height_px, spec.image_width_px)
+            self._images = np.empty(shape, np.uint8)
+        return self._images
