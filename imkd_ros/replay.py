@@ -56,7 +56,8 @@ class Replay:
         self._sensors = load_sensor_set(sensors_file(settings.text("sensors_file")))
         self._bundle = load_bundle(bundle_folder(settings.text("model.bundle")))
         self._limits = thresholds(settings, self._bundle)
-        self._backend = open_backend(self._bundle, backend_settings(settings))
+        cameras = len(self._sensors.cameras)
+        self._backend = open_backend(self._bundle, backend_settings(settings, cameras))
         self._pipeline = self._new_pipeline()
         self.class_names = self._bundle.head.class_names
         self.unreadable: Counter[str] = Counter()

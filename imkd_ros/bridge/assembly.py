@@ -3,6 +3,7 @@
 
 import ctypes
 import sys
+from pathlib import Path
 
 import numpy as np
 
@@ -56,9 +57,19 @@ def pipeline_settings(
     )
 
 
-def backend_settings(settings: NodeSettings) -> BackendSettings:
-    """Return how the model is run."""
+def backend_settings(settings: NodeSettings, cameras: int = 0) -> BackendSettings:
+    """Return how the model is run.
+
+    Args:
+        settings: the node's parameters.
+        cameras: of the sensor file, which an engine is built for; 0 = any number up to 8.
+    """
+    folder = settings.text("model.engine_folder")
     return BackendSettings(
+        backend=settings.text("model.backend"),
+        cpu_fallback=settings.flag("model.cpu_fallback"),
+        cameras=cameras or None,
+        engine_folder=Path(folder).expanduser() if folder else None,
         role=settings.text("model.precision"),
         threads=settings.count("model.threads"),
         allow_spinning=settings.flag("model.allow_spinning"),

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 from imkd_core.errors import ConfigError
+from imkd_core.runtime.backends import BACKENDS
 
 Value = bool | int | float | str
 
@@ -82,6 +83,25 @@ _SPECS = (
         default="fp32",
         choices=("fp32", "fp16"),
         description="Which graph of the bundle runs.",
+    ),
+    ParameterSpec(
+        name="model.backend",
+        default=BACKENDS[0],
+        choices=BACKENDS,
+        description="What runs the model. TensorRT needs an NVIDIA GPU, and the first configure "
+        "builds an engine for it, which can take minutes.",
+    ),
+    ParameterSpec(
+        name="model.cpu_fallback",
+        default=False,
+        description="Where TensorRT cannot run, let ONNX Runtime run the model on the CPU instead "
+        "of refusing configure; the log and /diagnostics say so.",
+    ),
+    ParameterSpec(
+        name="model.engine_folder",
+        default="",
+        description="Folder of TensorRT's engines, writable by this user alone; empty = "
+        "imkd/engines in the user's cache folder.",
     ),
     ParameterSpec(
         name="model.threads",

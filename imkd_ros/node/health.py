@@ -77,6 +77,7 @@ class InferenceState:
         refusal: why the last frame was not answered; empty when it was.
         latency: of the last frames.
         is_time_standing: the clock gives 0: sim time without a /clock.
+        substitution: why another backend runs the model than was asked for; empty = none does.
     """
 
     is_active: bool = False
@@ -87,6 +88,7 @@ class InferenceState:
     refusal: str = ""
     latency: LatencyWindow = field(default_factory=LatencyWindow)
     is_time_standing: bool = False
+    substitution: str = ""
 
 
 class HealthMonitor:
@@ -130,6 +132,7 @@ class HealthMonitor:
             self._frames(pipeline, state, now_ns),
             self._calibration(pipeline, state, now_ns),
             self._latency(state),
+            *_substitution(state),
             *self._others(now_ns),
             *sensors,
         ]
@@ -290,6 +293,13 @@ class HealthMonitor:
             history.popleft()
         span_ns = now_ns - history[0][0]
         return (count - history[0][1]) * 1e9 / span_ns if span_ns > 0 else 0.0
+
+
+def _substitution(state: InferenceState) -> list[Status]:
+    """Return a warning if another backend runs the model than was asked for."""
+    if not state.substitution:
+        return []
+    return [Status(name="backend", level=WARN, message=state.substitution)]
 
 
 def _share(names: Iterable[str], masked: list[str]) -> str:

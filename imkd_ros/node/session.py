@@ -11,7 +11,7 @@ from rclpy.lifecycle import LifecycleNode
 
 from imkd_core.errors import ImkdError
 from imkd_core.resources import bundle_folder, sensors_file
-from imkd_core.runtime.backends import open_backend
+from imkd_core.runtime.backends import Backend, BackendSettings, open_backend
 from imkd_core.runtime.bundle import load_bundle
 from imkd_core.runtime.detector import Detector
 from imkd_core.types import Frame, SensorRig
@@ -72,9 +72,9 @@ class Session:
             sensors, pipeline_settings(settings, sensors, self._bundle.inputs)
         )
         limits = thresholds(settings, self._bundle)
-        self._backend = open_backend(self._bundle, backend_settings(settings))
-        self._detector = Detector(self._bundle, self._backend, self._pipeline.rig, limits)
         self._state = InferenceState()
+        self._backend = self._opened(backend_settings(settings, len(sensors.cameras)))
+        self._detector = Detector(self._bundle, self._backend, self._pipeline.rig, limits)
         self._health = HealthMonitor(
             sensors,
             settings.nanoseconds("diagnostics.sensor_timeout_sec"),
@@ -86,6 +86,19 @@ class Session:
         self._published_s = 0.0
         self._clock_due_s = 0.0
         self._open_topics(sensors)
+
+    def _opened(self, settings: BackendSettings) -> Backend:
+        """Open the model; the building of an engine is logged as it proceeds."""
+        said = [""]
+
+        def report(text: str) -> None:
+            said.append(text)
+            self._log.info(text)
+
+        backend = open_backend(self._bundle, settings, report)
+        if not backend.name.startswith(settings.backend):
+            self._state.substitution = said[-1]
+        return backend
 
     def _open_topics(self, sensors: Any) -> None:
         node, settings = self._node, self._settings

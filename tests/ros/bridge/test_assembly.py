@@ -2,6 +2,7 @@
 """Parameters -> settings: each reaches the part it is meant for."""
 
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -58,6 +59,18 @@ def test_threads_and_precision_reach_the_backend():
         settings(model__threads=3, model__precision="fp16", model__allow_spinning=True)
     )
     assert (found.threads, found.role, found.allow_spinning) == (3, "fp16", True)
+
+
+def test_what_runs_the_model_reaches_the_backend():
+    given = settings(
+        model__backend="tensorrt", model__cpu_fallback=True, model__engine_folder="~/engines"
+    )
+    found = backend_settings(given, cameras=5)
+    assert (found.backend, found.cpu_fallback, found.cameras) == ("tensorrt", True, 5)
+    assert found.engine_folder == Path.home() / "engines"
+    plain = backend_settings(settings())
+    assert (plain.backend, plain.cpu_fallback) == ("onnxruntime", False)
+    assert (plain.cameras, plain.engine_folder) == (None, None)
 
 
 def test_thresholds_are_the_bundles_own_until_parameters_overrule_them(bundle):

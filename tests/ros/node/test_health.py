@@ -161,3 +161,11 @@ def test_the_rate_is_measured_over_time(bench):
         bench.hear(10 * SECOND + step * SECOND // 10)
         found = bench.judge(10 * SECOND + step * SECOND // 10)
     assert float(found["A"].values["rate Hz"]) == pytest.approx(10.0, abs=0.1)
+
+
+def test_a_backend_that_stands_in_for_another_is_a_warning_that_says_why(bench):
+    bench.hear(10 * SECOND)
+    assert "backend" not in bench.judge(10 * SECOND)
+    bench.state.substitution = "TensorRT cannot run, ONNX Runtime takes over: no driver"
+    found = bench.judge(10 * SECOND)["backend"]
+    assert (found.level, found.message) == (WARN, bench.state.substitution)
