@@ -7,8 +7,9 @@
             ...
 
 The time of arrival of a message is the bag's log time, so the same bag gives the same frames every
-time, as fast as the machine goes. No frame is skipped: the node skips one when a newer one comes
-before it is answered.
+time, as fast as the machine goes, and with any number of decoding threads. (Whether a corrupt image
+that no frame needed is counted depends on them.) No frame is skipped: the node skips one when a
+newer one comes before it is answered.
 """
 
 import json
@@ -28,6 +29,7 @@ from imkd_core.runtime.detector import Detector
 from imkd_core.types import Detections, Frame, SensorRig
 from imkd_ros.bridge.assembly import backend_settings, capped, pipeline_settings, thresholds
 from imkd_ros.bridge.convert_out import COVARIANCE_DIAGONAL, from_objects_cloud
+from imkd_ros.bridge.decoding import PendingFrame
 from imkd_ros.bridge.parameters import NodeSettings
 from imkd_ros.bridge.pipeline import Pipeline
 from imkd_ros.bridge.sensors import load_sensor_set
@@ -79,17 +81,22 @@ class Replay:
             DataError: the bag is missing, damaged, or has no topic of the sensor file.
             BackendError: the model cannot take a frame.
         """
+        self._pipeline.close()
         self._pipeline = self._new_pipeline()
         self.unreadable.clear()
         detector = Detector(self._bundle, self._backend, self._pipeline.rig, self._limits)
         with open_bag(path) as bag:
-            for frame in self._frames(bag):
+            for pending in self._frames(bag):
                 detector.set_rig(self._pipeline.rig)
+                frame = pending.finish()
+                if frame is None:
+                    continue
                 detections = detector.detect(frame)
                 yield frame, capped(detections, self._settings.count("post.max_boxes"))
 
     def close(self) -> None:
         """Give the model back."""
+        self._pipeline.close()
         self._backend.close()
 
     def __enter__(self) -> "Replay":
@@ -104,7 +111,7 @@ class Replay:
         settings = pipeline_settings(self._settings, self._sensors, self._bundle.inputs)
         return Pipeline(self._sensors, settings)
 
-    def _frames(self, bag: Bag) -> Iterator[Frame]:
+    def _frames(self, bag: Bag) -> Iterator[PendingFrame]:
         for message in bag.messages(self._topics(bag)):
             yield from self._due_frames(message.stamp_ns)
             decoded = self._decode(bag, message)
@@ -112,7 +119,7 @@ class Replay:
                 yield from self._pipeline.on_message(message.topic, decoded, message.stamp_ns)
         yield from self._pipeline.flush()
 
-    def _due_frames(self, now_ns: int) -> Iterator[Frame]:
+    def _due_frames(self, now_ns: int) -> Iterator[PendingFrame]:
         """Yield the frames whose deadline passes before `now_ns`, each at its deadline."""
         last_ns = -1
         due_ns = self._pipeline.next_deadline_ns

@@ -54,6 +54,7 @@ def pipeline_settings(
         odometry_topic=odometry_topic,
         pose_wait_ns=settings.nanoseconds("ego_motion.max_wait_ms"),
         decode_width_px=inputs.image_width_px,
+        decode_threads=settings.count("decode.threads"),
     )
 
 

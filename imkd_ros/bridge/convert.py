@@ -5,8 +5,9 @@ rclpy's messages and those of the library rosbags serve alike. Whatever a messag
 itself is checked before any of its bytes are touched. `convert_out` is the way back.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from functools import partial
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -14,10 +15,11 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from imkd_core.encoded_image import MAX_PIXELS, check_encoded, decode_pixels
 from imkd_core.errors import SensorError
 from imkd_core.geometry import Float64
-from imkd_core.imaging import MAX_PIXELS, decode_jpeg
 from imkd_core.types import RADAR_FIELDS, CameraImage, RadarCloud
+from imkd_ros.bridge.decoding import PendingImage
 from imkd_ros.bridge.point_cloud2 import bytes_of, view_fields
 from imkd_ros.bridge.sensors import RadarSource
 
@@ -79,12 +81,38 @@ def stamp_ns(header: Any, sensor: str) -> int:
 
 
 def to_camera_image(message: Any, sensor: str, stamp_offset_ns: int = 0) -> CameraImage:
-    """Return a `sensor_msgs/Image` as RGB; rgb8 without a copy, into the message's own bytes.
+    """Return a `sensor_msgs/Image` as RGB; see `admit_image`.
+
+    Raises:
+        SensorError: as by `admit_image`.
+    """
+    return admit_image(message, sensor, stamp_offset_ns).image()
+
+
+def to_camera_image_compressed(
+    message: Any, sensor: str, target_width_px: int | None = None, stamp_offset_ns: int = 0
+) -> CameraImage:
+    """Return a `sensor_msgs/CompressedImage` (JPEG or PNG) as RGB; see `admit_compressed`.
+
+    Raises:
+        SensorError: data that are not a whole JPEG or PNG image, or an impossible stamp.
+    """
+    return admit_compressed(message, sensor, target_width_px, stamp_offset_ns).image()
+
+
+def admit_image(
+    message: Any,
+    sensor: str,
+    stamp_offset_ns: int = 0,
+    on_refusal: Callable[[str], None] | None = None,
+) -> PendingImage:
+    """Check a `sensor_msgs/Image`; it becomes RGB later, rgb8 at once and without a copy.
 
     Args:
-        message: the image; rows may be longer than their pixels (`step`).
+        message: the image; rows may be longer than their pixels (`step`). Its bytes are kept.
         sensor: name of the camera.
         stamp_offset_ns: added to the stamp.
+        on_refusal: see `PendingImage`.
 
     Raises:
         SensorError: an encoding that is not in `ENCODINGS`, sizes that do not fit the data or
@@ -96,30 +124,43 @@ def to_camera_image(message: Any, sensor: str, stamp_offset_ns: int = 0) -> Came
     data = bytes_of(message.data, f"camera '{sensor}'")[: height * step]
     rows = data.reshape(height, step)[:, : width * pixel_bytes]
     raw = rows if pixel_bytes == 1 else rows.reshape(height, width, pixel_bytes)
-    pixels = raw if conversion is None else cv2.cvtColor(raw, conversion)
-    return CameraImage(sensor=sensor, stamp_ns=stamp, pixels=np.asarray(pixels, dtype=np.uint8))
+    pending = PendingImage(sensor, stamp, partial(_to_rgb, raw, conversion), on_refusal)
+    if conversion is None:
+        pending.settle(wait=True)
+    return pending
 
 
-def to_camera_image_compressed(
-    message: Any, sensor: str, target_width_px: int | None = None, stamp_offset_ns: int = 0
-) -> CameraImage:
-    """Return a `sensor_msgs/CompressedImage` (JPEG or PNG) as RGB.
+def admit_compressed(
+    message: Any,
+    sensor: str,
+    target_width_px: int | None = None,
+    stamp_offset_ns: int = 0,
+    on_refusal: Callable[[str], None] | None = None,
+) -> PendingImage:
+    """Check header and length of a `sensor_msgs/CompressedImage` (JPEG or PNG).
 
     What it is, is judged by its bytes; `format` is not believed.
 
     Args:
-        message: the image.
+        message: the image; its bytes are kept until they are decoded.
         sensor: name of the camera.
         target_width_px: see `imkd_core.imaging.decode_jpeg`.
         stamp_offset_ns: added to the stamp.
+        on_refusal: see `PendingImage`; for data that are corrupt behind a good header.
 
     Raises:
-        SensorError: data that are not a whole JPEG or PNG image, or an impossible stamp.
+        SensorError: not a whole JPEG or PNG image by its header and length, or an impossible
+            stamp.
     """
     stamp = stamp_ns(message.header, sensor) + stamp_offset_ns
     data = bytes_of(message.data, f"camera '{sensor}'")
-    pixels = decode_jpeg(data, sensor, target_width_px)
-    return CameraImage(sensor=sensor, stamp_ns=stamp, pixels=pixels)
+    encoded = check_encoded(data, sensor, target_width_px)
+    return PendingImage(sensor, stamp, partial(decode_pixels, encoded), on_refusal)
+
+
+def _to_rgb(raw: NDArray[np.uint8], conversion: int | None) -> NDArray[np.uint8]:
+    pixels = raw if conversion is None else cv2.cvtColor(raw, conversion)
+    return np.asarray(pixels, dtype=np.uint8)
 
 
 def to_radar_scan(

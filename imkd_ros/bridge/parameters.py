@@ -182,6 +182,14 @@ _SPECS = (
         description="Depth of the sensor subscriptions (best effort, keep last).",
     ),
     ParameterSpec(
+        name="decode.threads",
+        default=1,
+        low=0,
+        high=16,
+        description="Threads that decode images while the frame before is inferred; the inference "
+        "thread helps. 0 = it does so alone, when it takes a frame.",
+    ),
+    ParameterSpec(
         name="post.score_threshold",
         default=-1.0,
         low=-1.0,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Message -> converter -> synchroniser -> `Frame`, with the rig and the ego motion in force.
+"""Message -> converter -> synchroniser -> `PendingFrame`, with rig and ego motion in force.
 
 The part that the node and the offline replay share, so that both answer a bag alike. No ROS and
 no clock in here: messages are read by their fields (rclpy's and the bag library's alike) and the
@@ -7,14 +7,20 @@ caller says what time it is.
 
     pipeline = Pipeline(sensors, settings)      # `assembly.pipeline_settings` makes the settings
     for topic, message, log_time_ns in bag:
-        for frame in pipeline.on_message(topic, message, log_time_ns):
+        for pending in pipeline.on_message(topic, message, log_time_ns):
             detector.set_rig(pipeline.rig)
-            detections = detector.detect(frame)
+            frame = pending.finish()        # waits for its images
+            if frame is not None:
+                detections = detector.detect(frame)
 
 Between messages, call `poll(now_ns)` no later than `next_deadline_ns`: frames whose deadline has
 passed go out with what is there. At the end of a bag, `flush()` gives what still waits.
 `topics` says which topics to feed: those of the sensor set, as they stand in it, `/tf`,
 `/tf_static` and the odometry topic where one is set. Others are ignored.
+
+An image counts with its stamp as soon as its header was checked; its pixels are decoded later, in
+`decode_threads` threads and by `finish`. One that turns out to be corrupt then is dropped and
+masked, and one that no frame needs any more is not decoded.
 
 A message that cannot be used is dropped and counted in `tally` with a text that says what to do;
 nothing is raised for it. A clock that goes back (a bag that starts again) resets everything but
@@ -33,17 +39,13 @@ from imkd_core.geometry import Float64
 from imkd_core.runtime.slots import Slot
 from imkd_core.runtime.synchronizer import SlotSynchronizer
 from imkd_core.runtime.transform_tree import TransformTree
-from imkd_core.types import CameraImage, Frame, RadarCloud, SensorRig
+from imkd_core.types import RadarCloud, SensorRig
 from imkd_ros.bridge.calibration import CalibrationStore
-from imkd_ros.bridge.convert import (
-    stamp_ns,
-    to_camera_image,
-    to_camera_image_compressed,
-    to_radar_scan,
-)
+from imkd_ros.bridge.decoding import DecodePool, PendingFrame, PendingImage
 from imkd_ros.bridge.message_filters_sync import MessageFiltersSynchronizer
 from imkd_ros.bridge.motion import EgoMotion
 from imkd_ros.bridge.pipeline_settings import PipelineSettings
+from imkd_ros.bridge.readers import Readers
 from imkd_ros.bridge.sensors import SensorSet
 from imkd_ros.bridge.tally import FRAMES, REFUSALS, Tally
 
@@ -96,6 +98,10 @@ class Pipeline:
         self._missing: Mapping[str, str] = {}
         self._handlers = self._make_handlers()
         self.tally = Tally()
+        self._readers = Readers(
+            sensors, self._calibration, self._motion, self.tally, settings.decode_width_px
+        )
+        self._pool = DecodePool(settings.decode_threads)
 
     @property
     def topics(self) -> tuple[str, ...]:
@@ -142,7 +148,7 @@ class Pipeline:
         if text:
             self._events.append(text)
 
-    def on_message(self, topic: str, message: Any, now_ns: int) -> list[Frame]:
+    def on_message(self, topic: str, message: Any, now_ns: int) -> list[PendingFrame]:
         """Take in one message and return the frames that are finished by now, oldest first.
 
         Args:
@@ -157,14 +163,14 @@ class Pipeline:
         slots = handler(message, now_ns)
         return self._frames(slots, now_ns, due_ns)
 
-    def poll(self, now_ns: int) -> list[Frame]:
+    def poll(self, now_ns: int) -> list[PendingFrame]:
         """Return the frames whose deadline has passed by now, oldest first."""
         due_ns = self._sync.next_deadline_ns
         return self._frames(self._sync.poll(now_ns), now_ns, due_ns)
 
-    def flush(self) -> list[Frame]:
+    def flush(self) -> list[PendingFrame]:
         """Return everything that still waits; for the end of a recording."""
-        frames: list[Frame] = []
+        frames: list[PendingFrame] = []
         last_ns = None
         while (due_ns := self.next_deadline_ns) not in (None, last_ns):
             frames += self.poll(due_ns)
@@ -176,6 +182,10 @@ class Pipeline:
         self._sync.reset()
         self._forget_motion()
         self._events.append("reset: readings and ego motion forgotten")
+
+    def close(self) -> None:
+        """End the decoding threads; frames that are out can still be finished."""
+        self._pool.close()
 
     def _forget_motion(self) -> None:
         self._waiting.clear()
@@ -197,39 +207,13 @@ class Pipeline:
         return handlers
 
     def _on_image(self, sensor: str, message: Any, now_ns: int) -> list[Slot]:
-        try:
-            image = self._read_image(sensor, message)
-        except ImkdError as error:
-            self.tally.drop(sensor, "bad image", str(error))
-            return []
-        return self._offer(sensor, image, now_ns)
-
-    def _read_image(self, sensor: str, message: Any) -> CameraImage:
-        offset_ns = self._sensors.cameras[sensor].stamp_offset_ns
-        if hasattr(message, "encoding"):
-            return to_camera_image(message, sensor, offset_ns)
-        width_px = self._settings.decode_width_px
-        return to_camera_image_compressed(message, sensor, width_px, offset_ns)
-
-    def _read_points(self, sensor: str, message: Any) -> RadarCloud:
-        source = self._sensors.radars[sensor]
-        velocity_mps = None
-        if not source.velocity_is_compensated and sensor in self.rig.radars:
-            stamp = stamp_ns(message.header, sensor) + source.stamp_offset_ns
-            velocity_mps = self._motion.velocity_of(self.rig.radars[sensor], stamp)
-        scan = to_radar_scan(message, sensor, source, velocity_mps, source.stamp_offset_ns)
-        for reason, number in scan.dropped.items():
-            self.tally.count(sensor, f"returns {reason}", number)
-        return scan.cloud
+        image = self._readers.image(sensor, message)
+        return [] if image is None else self._offer(sensor, image, now_ns)
 
     def _on_points(self, sensor: str, message: Any, now_ns: int) -> list[Slot]:
         self._calibration.on_radar_frame(sensor, str(message.header.frame_id))
-        try:
-            cloud = self._read_points(sensor, message)
-        except ImkdError as error:
-            self.tally.drop(sensor, "bad scan", str(error))
-            return []
-        return self._offer(sensor, cloud, now_ns)
+        cloud = self._readers.scan(sensor, message)
+        return [] if cloud is None else self._offer(sensor, cloud, now_ns)
 
     def _on_camera_info(self, sensor: str, message: Any, now_ns: int) -> list[Slot]:
         try:
@@ -257,7 +241,7 @@ class Pipeline:
             self.tally.drop("odometry", "bad odometry", f"odometry refused: {error}")
         return self._sync.poll(now_ns)
 
-    def _offer(self, sensor: str, reading: CameraImage | RadarCloud, now_ns: int) -> list[Slot]:
+    def _offer(self, sensor: str, reading: PendingImage | RadarCloud, now_ns: int) -> list[Slot]:
         before = self._sync.counters
         slots = self._sync.push(sensor, reading.stamp_ns, reading, now_ns)
         after = self._sync.counters
@@ -267,9 +251,11 @@ class Pipeline:
                 self.tally.drop(sensor, reason, text)
                 return slots
         self.tally.accept(sensor, reading.stamp_ns, now_ns)
+        if isinstance(reading, PendingImage):
+            self._pool.submit(reading)
         return slots
 
-    def _frames(self, slots: list[Slot], now_ns: int, due_ns: int | None) -> list[Frame]:
+    def _frames(self, slots: list[Slot], now_ns: int, due_ns: int | None) -> list[PendingFrame]:
         """Return the frames of slots whose ego motion is known, or whose time is up."""
         if self._sync.jumps > self._jumps:
             self._jumps = self._sync.jumps
@@ -310,7 +296,7 @@ class Pipeline:
         is_coming = self._motion.is_alive(now_ns) or not self._has_begun
         return lacks_motion and self._motion.is_wanted and is_coming
 
-    def _frame(self, slot: Slot, motion: Mapping[int, Float64]) -> list[Frame]:
+    def _frame(self, slot: Slot, motion: Mapping[int, Float64]) -> list[PendingFrame]:
         """Return the frame of the calibrated sensors of a slot; none while no camera is."""
         readings = {
             name: value for name, value in slot.readings.items() if name not in self.uncalibrated
@@ -326,7 +312,7 @@ class Pipeline:
             self.tally.drop(FRAMES, "uncalibrated", f"no camera is calibrated yet; {text}")
             return []
         return [
-            Frame(
+            PendingFrame(
                 stamp_ns=slot.stamp_ns,
                 cameras={n: readings[n] for n in self._sensors.cameras if n in readings},
                 radars={n: readings[n] for n in self._sensors.radars if n in readings},

@@ -21,6 +21,7 @@ class PipelineSettings:
         decode_width_px: compressed images are decoded to half, a quarter or an eighth while they
             stay this wide (the network image's width); None = in full. Never made to depend on
             CameraInfo, which may arrive before or after the first image.
+        decode_threads: that decode images beside the caller's; 0 = none.
     """
 
     sync: SyncSettings
@@ -30,3 +31,4 @@ class PipelineSettings:
     odometry_topic: str = ""
     pose_wait_ns: int = 20_000_000
     decode_width_px: int | None = None
+    decode_threads: int = 0

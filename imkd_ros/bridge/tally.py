@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Counts of what arrived and of what was dropped, by sensor and reason. No ROS in here."""
 
+import threading
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -52,9 +53,13 @@ class Problem:
 
 
 class Tally:
-    """Arrivals, drops by reason, and the problems that nobody was told yet."""
+    """Arrivals, drops by reason, and the problems that nobody was told yet.
+
+    Drops may be counted from any thread: images are decoded in several.
+    """
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
         self._drops: dict[str, Counter[str]] = {}
         self._problems: dict[tuple[str, str], Problem] = {}
         self._accepted: Counter[str] = Counter()
@@ -63,7 +68,8 @@ class Tally:
     @property
     def drops(self) -> Mapping[str, Mapping[str, int]]:
         """Sensor -> reason -> count."""
-        return MappingProxyType({name: dict(counts) for name, counts in self._drops.items()})
+        with self._lock:
+            return MappingProxyType({name: dict(counts) for name, counts in self._drops.items()})
 
     @property
     def accepted(self) -> Mapping[str, int]:
@@ -82,16 +88,19 @@ class Tally:
 
     def drop(self, sensor: str, reason: str, text: str) -> None:
         """Count a drop, and keep its text (the newest of each kind) until it is taken."""
-        self._drops.setdefault(sensor, Counter())[reason] += 1
-        if len(self._problems) < _MAX_PROBLEMS or (sensor, reason) in self._problems:
-            self._problems[sensor, reason] = Problem(sensor=sensor, reason=reason, text=text)
+        with self._lock:
+            self._drops.setdefault(sensor, Counter())[reason] += 1
+            if len(self._problems) < _MAX_PROBLEMS or (sensor, reason) in self._problems:
+                self._problems[sensor, reason] = Problem(sensor=sensor, reason=reason, text=text)
 
     def count(self, sensor: str, reason: str, number: int) -> None:
         """Count parts of a reading that were left out; nobody is warned."""
-        self._drops.setdefault(sensor, Counter())[reason] += number
+        with self._lock:
+            self._drops.setdefault(sensor, Counter())[reason] += number
 
     def take_problems(self) -> list[Problem]:
         """Return the problems since the last call, one for each sensor and reason."""
-        problems = list(self._problems.values())
-        self._problems.clear()
+        with self._lock:
+            problems = list(self._problems.values())
+            self._problems.clear()
         return problems

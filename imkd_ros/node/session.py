@@ -14,8 +14,9 @@ from imkd_core.resources import bundle_folder, sensors_file
 from imkd_core.runtime.backends import Backend, BackendSettings, open_backend
 from imkd_core.runtime.bundle import load_bundle
 from imkd_core.runtime.detector import Detector
-from imkd_core.types import Frame, SensorRig
+from imkd_core.types import SensorRig
 from imkd_ros.bridge.assembly import backend_settings, capped, pipeline_settings, thresholds
+from imkd_ros.bridge.decoding import PendingFrame
 from imkd_ros.bridge.parameters import NodeSettings
 from imkd_ros.bridge.pipeline import Pipeline
 from imkd_ros.bridge.sensors import load_sensor_set
@@ -44,7 +45,7 @@ WARNING_S = 5.0
 class _Job:
     """A frame for the inference thread, with the rig it belongs to."""
 
-    frame: Frame
+    frame: PendingFrame
     rig: SensorRig
     sync_ms: float
     offered_s: float
@@ -155,6 +156,7 @@ class Session:
         self._inputs.close()
         self._outputs.close()
         self._node.destroy_publisher(self._diagnostics)
+        self._pipeline.close()
         self._backend.close()
 
     def reset(self) -> None:
@@ -191,7 +193,7 @@ class Session:
         elif now_ns >= due_ns:
             self._offer(self._pipeline.poll(now_ns), now_ns)
 
-    def _offer(self, frames: list[Frame], now_ns: int) -> None:
+    def _offer(self, frames: list[PendingFrame], now_ns: int) -> None:
         for frame in frames:
             self._state.frames_in += 1
             if self._worker is None or not self._outputs.has_subscriber:
@@ -206,16 +208,21 @@ class Session:
 
     def _work(self, job: _Job) -> None:
         """Answer one frame; runs in the inference thread."""
-        queue_ms = (time.perf_counter() - job.offered_s) * 1e3
+        begin_s = time.perf_counter()
+        frame = job.frame.finish()
+        if frame is None:  # all that was in it is corrupt, which was counted
+            return
+        images_ms = (time.perf_counter() - begin_s) * 1e3
         self._detector.set_rig(job.rig)
-        detections = self._detector.detect(job.frame)
+        detections = self._detector.detect(frame)
         publish_ms = self._outputs.publish(
             capped(detections, self._settings.count("post.max_boxes"))
         )
         total_ms = job.sync_ms + (time.perf_counter() - job.offered_s) * 1e3
         stage_ms = {
             "sync": job.sync_ms,
-            "queue": queue_ms,
+            "queue": (begin_s - job.offered_s) * 1e3,
+            "images": images_ms,
             **detections.stage_ms,
             "publish": publish_ms,
             "total": total_ms,

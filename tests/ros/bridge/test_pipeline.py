@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Message -> frame without ROS: calibration, ego motion, masks, jumps of time."""
 
+import weakref
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 
@@ -337,3 +339,75 @@ def test_a_bad_message_is_counted_and_explained(topic, message, sensor, reason):
     (problem,) = pipeline.tally.take_problems()
     assert len(problem.text) > 30
     assert pipeline.tally.take_problems() == []
+
+
+def compressed_drive():
+    """Return the sensor set and messages of a drive with JPEGs; one is corrupt, one comes twice."""
+    raw = {**SENSORS, "cameras": {n: {**c, "transport": "compressed"} for n, c in CAMERAS.items()}}
+    messages = []
+    for step in range(1, 6):
+        stamp_ns = START_NS + step * 100 * MS
+        messages.append(("/r", points(stamp_ns), stamp_ns))
+        for name in ("A", "B"):
+            data = jpeg(step, is_corrupt=(step, name) == (3, "B"))
+            message = ns(header=header(stamp_ns, f"{name.lower()}_optical"), format="", data=data)
+            topic = f"/{name.lower()}/compressed"
+            messages += [(topic, message, stamp_ns)] * (2 if (step, name) == (4, "A") else 1)
+    return raw, messages
+
+
+CAMERAS = {n: {**c, "image": f"{c['image']}/compressed"} for n, c in SENSORS["cameras"].items()}
+
+
+def jpeg(value, is_corrupt=False):
+    pixels = np.random.default_rng(value).integers(0, 255, (40, 64, 3), np.uint8)
+    raw = bytearray(cv2.imencode(".jpg", pixels)[1].tobytes())
+    if is_corrupt:
+        raw[raw.index(b"\xff\xc4") + 4] = 0xFF  # an impossible Huffman table
+    return bytes(raw)
+
+
+def drive(threads):
+    raw, messages = compressed_drive()
+    pipeline = calibrated(raw=raw, decode_threads=threads)
+    frames = [f for message in messages for f in pipeline.on_message(*message)]
+    frames = [frame.finish() for frame in frames + pipeline.flush()]
+    pipeline.close()
+    return pipeline, frames
+
+
+@pytest.mark.parametrize("threads", [0, 1, 3])
+def test_frames_and_counts_are_the_same_with_any_number_of_decoding_threads(threads):
+    pipeline, frames = drive(threads)
+    expected_pipeline, expected = drive(0)
+    assert [f.stamp_ns for f in frames] == [f.stamp_ns for f in expected]
+    for frame, wanted in zip(frames, expected, strict=True):
+        assert tuple(frame.cameras) == tuple(wanted.cameras)
+        for name, found in frame.cameras.items():
+            np.testing.assert_array_equal(found.pixels, wanted.cameras[name].pixels)
+    assert pipeline.counters == expected_pipeline.counters
+    assert pipeline.tally.accepted == expected_pipeline.tally.accepted
+
+
+def test_a_corrupt_image_is_masked_counted_and_explained_and_the_others_are_answered():
+    pipeline, frames = drive(1)
+    assert [tuple(frame.cameras) for frame in frames] == [
+        ("A", "B"), ("A", "B"), ("A",), ("A", "B"), ("A", "B")
+    ]  # fmt: skip
+    assert pipeline.counters["B"] == {"bad image": 1}
+    (problem,) = (p for p in pipeline.tally.take_problems() if p.reason == "bad image")
+    assert "corrupt image data" in problem.text
+
+
+def test_an_image_that_the_synchroniser_refuses_is_not_kept():
+    raw, messages = compressed_drive()
+    pipeline = calibrated(raw=raw)
+    (first, *_) = (m for m in messages if m[0] == "/a/compressed")
+    pipeline.on_message(*first)
+    message = ns(**vars(first[1]))
+    message.data = np.frombuffer(jpeg(9), np.uint8)
+    alive = weakref.ref(message.data)
+    pipeline.on_message("/a/compressed", message, first[2])
+    assert pipeline.counters["A"] == {"duplicate stamp": 1}
+    del message
+    assert alive() is None
