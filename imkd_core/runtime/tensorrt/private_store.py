@@ -170,12 +170,15 @@ def _read_file(folder: int, name: str, max_bytes: int) -> bytes:
         raise
     except OSError as error:
         raise UntrustedError(f"{name} is a link or cannot be opened ({error.strerror})") from None
-    with os.fdopen(file, "rb") as stream:
-        status = os.fstat(stream.fileno())
+    try:
+        status = os.fstat(file)
         if not stat.S_ISREG(status.st_mode) or status.st_size > max_bytes:
             raise UntrustedError(f"{name} is no regular file of a sensible size")
         _check_owner(status, name, "delete it")
-        return stream.read()
+        with os.fdopen(file, "rb", closefd=False) as stream:
+            return stream.read()
+    finally:
+        os.close(file)
 
 
 def _check_owner(status: os.stat_result, what: str, remedy: str) -> None:

@@ -86,18 +86,21 @@ def progress_monitor(tensorrt: Any, progress: Progress) -> Any:
             """Note a phase."""
             del parent_phase
             self._steps[phase_name] = num_steps
-            progress.note(phase_name)
+            self._note(phase_name)
 
         def step_complete(self, phase_name: str, step: int) -> bool:
             """Note a step; False stops the build."""
-            try:
-                progress.note(f"{phase_name}, {step + 1} of {self._steps.get(phase_name, 0)}")
-            except KeyboardInterrupt:
-                self.is_interrupted = True
+            self._note(f"{phase_name}, {step + 1} of {self._steps.get(phase_name, 0)}")
             return not self.is_interrupted
 
         def phase_finish(self, phase_name: str) -> None:
             """Forget a phase."""
             self._steps.pop(phase_name, None)
+
+        def _note(self, text: str) -> None:
+            try:
+                progress.note(text)
+            except KeyboardInterrupt:
+                self.is_interrupted = True
 
     return Monitor()
