@@ -20,14 +20,19 @@ from imkd_core.runtime.contract import (
     input_contract,
     output_contract,
 )
-
-CPU_PROVIDER = "CPUExecutionProvider"
+from imkd_core.runtime.providers import (
+    AUTO,
+    CPU_PROVIDER,
+    LOG_SEVERITY_ERROR,
+    OPENVINO_PRECISIONS,
+    ProviderSettings,
+    import_onnxruntime,
+    open_session,
+    session_failures,
+)
 
 #: What can run a bundle; the first is the default.
 BACKENDS = ("onnxruntime", "tensorrt")
-
-#: ONNX Runtime's severities: 0 verbose, 1 info, 2 warning, 3 error, 4 fatal.
-LOG_SEVERITY_ERROR = 3
 
 #: numpy dtypes of ONNX Runtime's type names, as far as the contract uses them.
 _DTYPES: Mapping[str, np.dtype[Any]] = {
@@ -66,7 +71,9 @@ class BackendSettings:
         threads: of one inference.
         allow_spinning: let idle threads spin: 1-2 ms faster on an idle machine, several times
             slower where another process wants the cores.
-        providers: ONNX Runtime's execution providers, first choice first.
+        providers: ONNX Runtime's execution providers, first choice first; "auto" alone takes
+            OpenVINO's plugin where it is installed and can run the model, else the CPU provider.
+        openvino_precision: "f32", or "device" for what OpenVINO takes by itself (bf16 with AMX).
         log_severity: least severity that ONNX Runtime logs.
         backend: "onnxruntime" or "tensorrt"; the fields below are for the latter.
         cpu_fallback: whether ONNX Runtime takes over where TensorRT cannot run.
@@ -80,7 +87,8 @@ class BackendSettings:
     role: str = "fp32"
     threads: int = 2
     allow_spinning: bool = False
-    providers: tuple[str, ...] = (CPU_PROVIDER,)
+    providers: tuple[str, ...] = (AUTO,)
+    openvino_precision: str = OPENVINO_PRECISIONS[0]
     log_severity: int = LOG_SEVERITY_ERROR
     backend: str = BACKENDS[0]
     cpu_fallback: bool = False
@@ -93,12 +101,17 @@ class BackendSettings:
             raise ConfigError(f"backend must be {' or '.join(BACKENDS)}, got '{self.backend}'")
         if self.cameras is not None and not 1 <= self.cameras <= 64:
             raise ConfigError(f"backend cameras must be 1..64, got {self.cameras}")
-        if not 1 <= self.threads <= 256:
-            raise ConfigError(f"backend threads must be 1..256, got {self.threads}")
-        if not 0 <= self.log_severity <= 4:
-            raise ConfigError(f"backend log_severity must be 0..4, got {self.log_severity}")
-        if not self.providers:
-            raise ConfigError(f"backend providers must name at least one, such as {CPU_PROVIDER}")
+        self.provider_settings()
+
+    def provider_settings(self) -> ProviderSettings:
+        """Return how ONNX Runtime runs a graph."""
+        return ProviderSettings(
+            threads=self.threads,
+            allow_spinning=self.allow_spinning,
+            providers=self.providers,
+            openvino_precision=self.openvino_precision,
+            log_severity=self.log_severity,
+        )
 
 
 class OnnxRuntimeBackend:
@@ -117,35 +130,29 @@ class OnnxRuntimeBackend:
         providers: Sequence[str] = (CPU_PROVIDER,),
         log_severity: int = LOG_SEVERITY_ERROR,
         *,
+        openvino_precision: str = OPENVINO_PRECISIONS[0],
+        report: Callable[[str], None] | None = None,
         inputs: InputSpec | None = None,
         head: HeadSpec | None = None,
     ) -> None:
-        onnxruntime = _import_onnxruntime()
-        settings = BackendSettings(
+        settings = ProviderSettings(
             threads=threads,
             allow_spinning=allow_spinning,
             providers=tuple(providers),
+            openvino_precision=openvino_precision,
             log_severity=log_severity,
         )
-        _check_providers(settings.providers, onnxruntime.get_available_providers())
-        self._failures = _failures()
+        self._session = open_session(model, settings, report)
+        self._failures = session_failures()
         self._model = model
-        try:
-            self._session = onnxruntime.InferenceSession(
-                str(model), _session_options(onnxruntime, settings), list(settings.providers)
-            )
-        except self._failures as error:
-            raise BackendError(
-                f"ONNX Runtime {onnxruntime.__version__} cannot load {model}: {error}; copy or "
-                "export the model again"
-            ) from None
         self._inputs = {item.name: _tensor_spec(item) for item in self._session.get_inputs()}
         self._outputs = {item.name: _tensor_spec(item) for item in self._session.get_outputs()}
         if inputs is not None:
             check_contract(model, "input", self._inputs, input_contract(inputs))
         if inputs is not None and head is not None:
             check_contract(model, "output", self._outputs, output_contract(inputs, head))
-        self.name = f"onnxruntime {onnxruntime.__version__} {self._session.get_providers()[0]}"
+        version = import_onnxruntime().__version__
+        self.name = f"onnxruntime {version} {self._session.get_providers()[0]}"
 
     def run(self, inputs: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
         """Return the outputs by name.
@@ -181,8 +188,8 @@ def open_backend(
     Args:
         bundle: verified.
         settings: how it is run.
-        report: is told, at least every 5 s, how the building of an engine proceeds, and when
-            ONNX Runtime takes over from TensorRT.
+        report: is told, at least every 5 s, how the building of an engine proceeds, when ONNX
+            Runtime takes over from TensorRT, and why OpenVINO is not used where it is installed.
 
     Raises:
         BundleError: the bundle has no such role, or TensorRT refuses the file.
@@ -197,14 +204,24 @@ def open_backend(
         except BackendError as error:
             if not settings.cpu_fallback:
                 raise
-            if report is not None:
+            backend = _open_onnxruntime(bundle, settings, report)
+            if report is not None:  # last of all: it is what the operator has to know
                 report(f"TensorRT cannot run, ONNX Runtime takes over: {error}")
+            return backend
+    return _open_onnxruntime(bundle, settings, report)
+
+
+def _open_onnxruntime(
+    bundle: Bundle, settings: BackendSettings, report: Callable[[str], None] | None
+) -> OnnxRuntimeBackend:
     return OnnxRuntimeBackend(
         bundle.path(settings.role),
         settings.threads,
         settings.allow_spinning,
         settings.providers,
         settings.log_severity,
+        openvino_precision=settings.openvino_precision,
+        report=report,
         inputs=bundle.inputs,
         head=bundle.head,
     )
@@ -216,49 +233,9 @@ def describe_providers() -> dict[str, str]:
     Raises:
         BackendError: ONNX Runtime is not installed.
     """
-    onnxruntime = _import_onnxruntime()
+    onnxruntime = import_onnxruntime()
     version = f"onnxruntime {onnxruntime.__version__}"
     return dict.fromkeys(onnxruntime.get_available_providers(), version)
-
-
-def _import_onnxruntime() -> Any:
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise BackendError(
-            f"ONNX Runtime cannot be imported ({error}); install it with 'pip install onnxruntime'"
-        ) from None
-    return onnxruntime
-
-
-def _failures() -> tuple[type[Exception], ...]:
-    """Return the errors that ONNX Runtime raises; they have no common base of their own."""
-    from onnxruntime.capi import onnxruntime_pybind11_state as state
-
-    raised = [value for value in vars(state).values() if isinstance(value, type)]
-    own = [value for value in raised if issubclass(value, Exception)]
-    return (*own, RuntimeError, ValueError)
-
-
-def _check_providers(wanted: Sequence[str], available: Sequence[str]) -> None:
-    missing = [name for name in wanted if name not in available]
-    if missing:
-        raise BackendError(
-            f"execution provider {', '.join(missing)} is not available; this ONNX Runtime has "
-            f"{', '.join(available)}"
-        )
-
-
-def _session_options(onnxruntime: Any, settings: BackendSettings) -> Any:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = settings.threads
-    options.inter_op_num_threads = 1
-    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-    options.log_severity_level = settings.log_severity
-    spinning = "1" if settings.allow_spinning else "0"
-    options.add_session_config_entry("session.intra_op.allow_spinning", spinning)
-    options.add_session_config_entry("session.inter_op.allow_spinning", spinning)
-    return options
 
 
 def _tensor_spec(item: Any) -> TensorSpec:

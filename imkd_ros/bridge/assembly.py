@@ -74,6 +74,8 @@ def backend_settings(settings: NodeSettings, cameras: int = 0) -> BackendSetting
         role=settings.text("model.precision"),
         threads=settings.count("model.threads"),
         allow_spinning=settings.flag("model.allow_spinning"),
+        providers=tuple(name.strip() for name in settings.text("model.provider").split(",")),
+        openvino_precision=settings.text("model.openvino_precision"),
     )
 
 

@@ -1,0 +1,263 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The table of the node's parameters: names, defaults, ranges, and what each is for. No ROS."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from imkd_core.errors import ConfigError
+from imkd_core.runtime.backends import BACKENDS
+from imkd_core.runtime.providers import AUTO, OPENVINO_PRECISIONS
+
+Value = bool | int | float | str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParameterSpec:
+    """One parameter.
+
+    Attributes:
+        name: dotted, with the unit as suffix.
+        default: its type is the parameter's type.
+        description: one sentence.
+        low, high: allowed range of a number, both included.
+        choices: allowed words; empty = any.
+        is_live: may be changed while the node is configured.
+    """
+
+    name: str
+    default: Value
+    description: str
+    low: float | None = None
+    high: float | None = None
+    choices: tuple[str, ...] = ()
+    is_live: bool = False
+
+    @property
+    def allowed(self) -> str:
+        """What a value may be, in words."""
+        kind = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+        words = kind[type(self.default)]
+        if self.choices:
+            words = "one of " + ", ".join(f"'{choice}'" for choice in self.choices)
+        elif self.low is not None:
+            words += f" from {self.low:g} to {self.high:g}"
+        return words
+
+    def checked(self, value: Any) -> Value:
+        """Return the value in the parameter's type (a whole number may stand for a float).
+
+        Raises:
+            ConfigError: naming the parameter, the value and what is allowed.
+        """
+        is_whole = isinstance(value, int) and not isinstance(value, bool)
+        if isinstance(self.default, float) and is_whole:
+            value = float(value)
+        if type(value) is not type(self.default) or not self._in_range(value):
+            raise ConfigError(f"parameter '{self.name}' must be {self.allowed}, got {value!r}")
+        return value
+
+    def _in_range(self, value: Any) -> bool:
+        if self.choices:
+            return value in self.choices
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return True
+        is_within = self.low is None or self.high is None or self.low <= value <= self.high
+        return math.isfinite(value) and is_within
+
+
+_SPECS = (
+    ParameterSpec(
+        name="model.bundle",
+        default="",
+        description="Folder of the model bundle; empty = the bundle installed with the package.",
+    ),
+    ParameterSpec(
+        name="model.precision",
+        default="fp32",
+        choices=("fp32", "fp16"),
+        description="Which graph of the bundle runs.",
+    ),
+    ParameterSpec(
+        name="model.backend",
+        default=BACKENDS[0],
+        choices=BACKENDS,
+        description="What runs the model. TensorRT needs an NVIDIA GPU, and the first configure "
+        "builds an engine for it, which can take minutes.",
+    ),
+    ParameterSpec(
+        name="model.cpu_fallback",
+        default=False,
+        description="Where TensorRT cannot run, let ONNX Runtime run the model on the CPU instead "
+        "of refusing configure; the log and /diagnostics say so.",
+    ),
+    ParameterSpec(
+        name="model.engine_folder",
+        default="",
+        description="Folder of TensorRT's engines, writable by this user alone; empty = "
+        "imkd/engines in the user's cache folder.",
+    ),
+    ParameterSpec(
+        name="model.provider",
+        default=AUTO,
+        description="What ONNX Runtime runs on: 'auto' takes OpenVINO's plugin where it is "
+        "installed and can run the model, else the CPU; or a name such as 'CPUExecutionProvider' "
+        "or 'OpenVINOExecutionProvider', several as 'A, B' with the first choice first.",
+    ),
+    ParameterSpec(
+        name="model.openvino_precision",
+        default=OPENVINO_PRECISIONS[0],
+        choices=OPENVINO_PRECISIONS,
+        description="How OpenVINO computes what is not quantised: 'f32' as the other providers do, "
+        "'device' leaves it to OpenVINO, which takes bf16 where the processor has AMX. bf16 is "
+        "never forced: without AMX it is four times slower.",
+    ),
+    ParameterSpec(
+        name="model.threads",
+        default=2,
+        low=1,
+        high=64,
+        description="Threads of the inference backend.",
+    ),
+    ParameterSpec(
+        name="model.allow_spinning",
+        default=False,
+        description="Let idle inference threads spin: 1-2 ms faster on a machine of its own, "
+        "two to four times slower beside other load.",
+    ),
+    ParameterSpec(
+        name="sensors_file",
+        default="",
+        description="YAML file of the sensor set; empty = config/sensors.yaml of the package.",
+    ),
+    ParameterSpec(
+        name="base_frame",
+        default="base_link",
+        description="TF frame of the vehicle (x forward, y left, z up); boxes are in it.",
+    ),
+    ParameterSpec(
+        name="ego_motion.frame",
+        default="odom",
+        description="TF frame that stands still, for ego motion; empty = no ego motion.",
+    ),
+    ParameterSpec(
+        name="ego_motion.odometry_topic",
+        default="",
+        description="nav_msgs/Odometry to take ego motion from instead of TF; empty = TF.",
+    ),
+    ParameterSpec(
+        name="ego_motion.max_wait_ms",
+        default=20.0,
+        low=0,
+        high=5000,
+        description="Longest wait of a complete frame for the pose at its newest stamp; then the "
+        "pose is extrapolated.",
+    ),
+    ParameterSpec(
+        name="sync.method",
+        default="slots",
+        choices=("slots", "message_filters"),
+        description="Synchroniser: our own, or the one of a ROS installation (which gives "
+        "nothing while a sensor is missing).",
+    ),
+    ParameterSpec(
+        name="sync.tolerance_ms",
+        default=120.0,
+        low=1.0,
+        high=1000.0,
+        description="Largest difference of a reading's stamp from the frame's reference; must "
+        "cover the rig's stagger, up to one camera period.",
+    ),
+    ParameterSpec(
+        name="sync.deadline_ms",
+        default=150.0,
+        low=1.0,
+        high=5000.0,
+        description="Time from a frame's first image until it goes out with what is there.",
+    ),
+    ParameterSpec(
+        name="sync.dead_after_ms",
+        default=1000.0,
+        low=10.0,
+        high=60_000.0,
+        description="Silence after which a sensor is not waited for; must exceed the longest "
+        "sensor period and sync.deadline_ms.",
+    ),
+    ParameterSpec(
+        name="input.queue_depth",
+        default=2,
+        low=1,
+        high=5,
+        description="Depth of the sensor subscriptions (best effort, keep last).",
+    ),
+    ParameterSpec(
+        name="decode.threads",
+        default=1,
+        low=0,
+        high=16,
+        description="Threads that decode images while the frame before is inferred; the inference "
+        "thread helps. 0 = it does so alone, when it takes a frame.",
+    ),
+    ParameterSpec(
+        name="post.score_threshold",
+        default=-1.0,
+        low=-1.0,
+        high=1.0,
+        is_live=True,
+        description="Lowest score of a box; negative = the bundle's own thresholds.",
+    ),
+    ParameterSpec(
+        name="post.class_score_thresholds",
+        default="",
+        is_live=True,
+        description="Thresholds of single classes, as 'car=0.4, pedestrian=0.25'.",
+    ),
+    ParameterSpec(
+        name="post.class_max_range_m",
+        default="",
+        is_live=True,
+        description="Farthest range of single classes, as 'pedestrian=40, barrier=30'.",
+    ),
+    ParameterSpec(
+        name="post.max_boxes",
+        default=200,
+        low=1,
+        high=500,
+        is_live=True,
+        description="Boxes published at most, the best first.",
+    ),
+    ParameterSpec(
+        name="diagnostics.period_sec",
+        default=1.0,
+        low=0.1,
+        high=10.0,
+        description="Period of /diagnostics; a change of level is published at once.",
+    ),
+    ParameterSpec(
+        name="diagnostics.sensor_timeout_sec",
+        default=1.0,
+        low=0.1,
+        high=60.0,
+        is_live=True,
+        description="Silence after which a sensor counts as lost.",
+    ),
+    ParameterSpec(
+        name="diagnostics.latency_warn_ms",
+        default=200.0,
+        low=1.0,
+        high=10_000.0,
+        is_live=True,
+        description="Median time from a frame's reference stamp to its boxes that is a warning.",
+    ),
+    ParameterSpec(
+        name="memory.keep_heap",
+        default=True,
+        description="Tell glibc to keep freed memory: images are megabytes, and giving each back "
+        "costs twice the CPU. No effect on other C libraries.",
+    ),
+)
+
+#: All parameters, by name, in the order of the documentation.
+SPECS: Mapping[str, ParameterSpec] = MappingProxyType({spec.name: spec for spec in _SPECS})
