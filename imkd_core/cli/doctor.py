@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from imkd_core.errors import ImkdError
+from imkd_core.errors import BackendError, ImkdError
 from imkd_core.resources import bundles
 
 #: Python versions that the package supports (REP-2000: Humble 3.10, Jazzy and later 3.12).
@@ -105,6 +105,7 @@ def all_checks(model: Path | None) -> Iterator[Check]:
     for module, remedy in OPTIONAL_ROS_MODULES.items():
         yield check_module(module, remedy, AMBER)
     yield check_providers()
+    yield check_openvino()
     yield check_shared_memory(Path("/dev/shm"))
     yield from check_models(model)
 
@@ -155,6 +156,33 @@ def check_providers() -> Check:
         )
     providers = onnxruntime.get_available_providers()
     return Check(name="providers", level=GREEN, found=", ".join(providers))
+
+
+def check_openvino() -> Check:
+    """Check whether OpenVINO's plugin is there and knows this processor; it is optional."""
+    from imkd_core.runtime.providers import has_openvino, openvino_devices
+
+    name = "OpenVINO"
+    if not has_openvino():
+        return Check(
+            name=name,
+            level=AMBER,
+            found="no plugin; ONNX Runtime's own CPU provider runs the model",
+            remedy="optional; 'pip install onnxruntime-ep-openvino' pays on Intel processors, for "
+            "int8 models most of all",
+        )
+    try:
+        openvino_devices()
+    except BackendError as error:
+        return Check(
+            name=name,
+            level=AMBER,
+            found=str(error),
+            remedy="nothing to do: the CPU provider runs the model, unless model.provider asks for "
+            "OpenVINO",
+        )
+    version = _distribution_version("onnxruntime_ep_openvino")
+    return Check(name=name, level=GREEN, found=f"plugin {version}, used by itself")
 
 
 def check_shared_memory(folder: Path) -> Check:
