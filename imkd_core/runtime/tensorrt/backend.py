@@ -88,7 +88,9 @@ class TensorRtBackend:
     def run(self, inputs: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
         """Return the outputs by name.
 
-        The first run with other shapes than the last (another number of cameras) is slower.
+        A rig with fewer cameras than the engine takes is filled up with cameras that are masked,
+        so one engine and one recording serve a rig while its calibration arrives. The first run
+        with other shapes than the last is slower.
 
         Raises:
             BackendError: the backend is closed, an input does not fit, the run failed, or an
@@ -97,12 +99,12 @@ class TensorRtBackend:
         if self._is_closed:
             raise BackendError(f"the backend of {self._model} is closed")
         check_arrays(self._model, self.inputs, inputs)
-        shapes = {name: inputs[name].shape for name in self.inputs}
+        taken = [binding for binding in self._bindings if binding.is_input]
+        shapes = {b.name: b.padded(inputs[b.name].shape) for b in taken}
         if any(self._shapes.get(name) != shape for name, shape in shapes.items()):
             self._take_shapes(shapes)
-        for binding in self._bindings:
-            if binding.is_input:
-                np.copyto(binding.view(self._shapes[binding.name]), inputs[binding.name])
+        for binding in taken:
+            binding.put(inputs[binding.name], shapes[binding.name])
         self._execute()
         outputs = {
             b.name: b.view(self._shapes[b.name]).copy() for b in self._bindings if not b.is_input

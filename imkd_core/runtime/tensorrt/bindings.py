@@ -34,6 +34,7 @@ class Binding:
         name: as in the ONNX file.
         spec: dtype and shape; open sizes are None.
         is_input: whether it is one.
+        least: smallest shape that the engine takes; of an output, the largest.
         most: largest shape.
         device: address of memory on the GPU for the largest shape.
         host: address of pinned memory for the largest shape.
@@ -42,9 +43,21 @@ class Binding:
     name: str
     spec: TensorSpec
     is_input: bool
+    least: tuple[int, ...]
     most: tuple[int, ...]
     device: int
     host: int
+
+    def padded(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the smallest shape that the engine takes and that holds `shape`."""
+        return tuple(max(pair) for pair in zip(shape, self.least, strict=True))
+
+    def put(self, value: NDArray[np.generic], shape: tuple[int, ...]) -> None:
+        """Write an array into pinned memory of a shape that holds it; the rest becomes zero."""
+        memory = self.view(shape)
+        if value.shape != shape:
+            memory[...] = 0
+        memory[tuple(slice(size) for size in value.shape)] = value
 
     def size_bytes(self, shape: tuple[int, ...]) -> int:
         """Return how much a shape takes."""
@@ -79,6 +92,8 @@ def bind(
     bindings = []
     for name in names:
         most = tuple(context.get_tensor_shape(name))
+        is_input = name in inputs
+        least = tuple(engine.get_tensor_profile_shape(name, 0)[0]) if is_input else most
         spec = TensorSpec(
             dtype=_dtype(engine, name),
             shape=tuple(None if size < 0 else size for size in engine.get_tensor_shape(name)),
@@ -94,7 +109,8 @@ def bind(
             Binding(
                 name=name,
                 spec=spec,
-                is_input=name in inputs,
+                is_input=is_input,
+                least=least,
                 most=most,
                 device=device,
                 host=host,

@@ -1,13 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
 """The contract of names, dtypes and shapes, held against what preprocessing really gives."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from imkd_core.errors import BackendError
 from imkd_core.preprocess import prepare_inputs
-from imkd_core.runtime.contract import TensorSpec, input_contract, output_contract
+from imkd_core.runtime.contract import (
+    TensorSpec,
+    check_arrays,
+    check_contract,
+    check_finite,
+    input_contract,
+    output_contract,
+)
 from tests.core.rigs import frame_of, rig_of, spec_of
 from tests.core.runtime.made_up_bundle import HEAD
+
+MODEL = Path("model.onnx")
 
 
 @pytest.mark.parametrize("cameras", [0, 1, 6])
@@ -36,3 +48,23 @@ def test_specs_compare_dtype_rank_and_fixed_sizes():
     assert not spec.accepts(np.dtype(np.uint8), (7, 4))
     assert not spec.accepts(np.dtype(np.uint8), (3,))
     assert str(spec) == "uint8 [?, 3]"
+
+
+def test_arrays_and_models_that_do_not_fit_are_refused_by_name():
+    expected = {"a": TensorSpec(dtype=np.dtype(np.float32), shape=(None, 2))}
+    check_arrays(MODEL, expected, {"a": np.zeros((5, 2), np.float32)})
+    check_contract(MODEL, "input", expected, expected)
+    with pytest.raises(BackendError, match=r"missing .'a'.*unknown .'b'"):
+        check_arrays(MODEL, expected, {"b": np.zeros(1)})
+    with pytest.raises(BackendError, match="input 'a' is float32"):
+        check_arrays(MODEL, expected, {"a": np.zeros((5, 3), np.float32)})
+    other = {"a": TensorSpec(dtype=np.dtype(np.int32), shape=(None, 2))}
+    with pytest.raises(BackendError, match="output 'a' is int32"):
+        check_contract(MODEL, "output", other, expected)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_values_that_are_not_finite_are_refused_by_name(value):
+    check_finite({"a": np.zeros(3), "labels": np.zeros(3, np.int32)})
+    with pytest.raises(BackendError, match="not finite in 'a'"):
+        check_finite({"a": np.array([0.0, value])})

@@ -186,6 +186,29 @@ def test_more_cameras_than_the_engine_was_built_for_are_refused_and_the_rest_wor
     bench.backend.close()
 
 
+def padded(inputs, count):
+    """The same with cameras behind that are masked."""
+    open_axis = {name for name, spec in input_contract(SPEC).items() if spec.shape[0] is None}
+    return {
+        name: np.concatenate([v, np.zeros((count - len(v), *v.shape[1:]), v.dtype)])
+        if name in open_axis
+        else v
+        for name, v in inputs.items()
+    }
+
+
+def test_a_rig_with_fewer_cameras_is_filled_up_with_masked_ones(bundle):
+    bench = Bench(bundle.path("fp32"), cameras=(5, 5))
+    for cameras in (5, 2, 0, 3, 5):
+        inputs = inputs_of(cameras, cameras)
+        found = bench.backend.run(inputs)
+        expected = bench.reference.run(padded(inputs, 5))
+        for name, value in expected.items():
+            np.testing.assert_array_equal(found[name], value, err_msg=name)
+    assert bench.cudart.calls.count("StreamBeginCapture") == 1
+    bench.backend.close()
+
+
 @pytest.mark.parametrize("fault", ["missing", "dtype", "shape"])
 def test_inputs_that_do_not_fit_are_refused(bench, fault):
     inputs = inputs_of(3)
