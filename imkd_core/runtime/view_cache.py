@@ -2,7 +2,8 @@
 """Keeps the view transform's table from frame to frame, and rebuilds what moved, camera by camera.
 
 On the move the effective poses (own motion since the exposure included) change from frame to
-frame; the camera exposed last stays, and so do the others while speed and stagger are steady.
+frame. The camera exposed last stays, and so do the others while speed and stagger are steady; with
+jitter their poses scatter over a few tolerances, and the parts of the last ones are kept.
 """
 
 from collections.abc import Sequence
@@ -18,6 +19,9 @@ from imkd_core.view_lut import CameraPart, ViewGeometry, build_camera_part, join
 #: 1 cm is 1/80 of a cell of 0.8 m, and 0.02 degrees move a point at 58 m by 2 cm.
 POSE_TOLERANCE_M = 0.01
 POSE_TOLERANCE_RAD = np.deg2rad(0.02)
+
+#: Parts kept of each camera, 0.4 MB each: with exposures that jitter, poses come again and again.
+PARTS_KEPT = 6
 
 
 class ViewCache:
@@ -36,7 +40,8 @@ class ViewCache:
 
     def __init__(self, spec: InputSpec) -> None:
         self._spec = spec
-        self._parts: tuple[CameraPart, ...] | None = None
+        self._kept: dict[int, list[CameraPart]] = {}
+        self._used: tuple[CameraPart, ...] = ()
         self._geometry: ViewGeometry | None = None
         self.tables = 0
         self.parts = 0
@@ -52,35 +57,24 @@ class ViewCache:
             is_live: whether the camera's image is there; the pose of one that is masked anyway
                 does not count.
         """
-        old = self._parts
-        known: Sequence[CameraPart | None] = (
-            old if old is not None and len(old) == len(cameras) else [None] * len(cameras)
-        )
-        parts = tuple(
-            self._part(number, part, camera, pose, live)
-            for number, (part, (camera, pose), live) in enumerate(
-                zip(known, cameras, is_live, strict=True)
-            )
-        )
-        if self._geometry is None or old is None or not _are_same(old, parts):
-            self._geometry = join_parts(parts, self._spec)
-            self._parts = parts
+        pairs = enumerate(zip(cameras, is_live, strict=True))
+        parts = tuple(self._part(n, camera, pose, live) for n, ((camera, pose), live) in pairs)
+        if self._geometry is None or not _are_same(self._used, parts):
+            self._geometry, self._used = join_parts(parts, self._spec), parts
             self.tables += 1
         return self._geometry
 
-    def _part(
-        self,
-        number: int,
-        part: CameraPart | None,
-        camera: CameraModel,
-        pose: Float64,
-        live: bool,
-    ) -> CameraPart:
-        is_kept = part is not None and part.camera is camera
-        if part is not None and is_kept and (not live or holds(part.ego_from_cam, pose)):
-            return part
-        self.parts += 1
-        return build_camera_part(number, camera, pose, self._spec)
+    def _part(self, number: int, camera: CameraModel, pose: Float64, live: bool) -> CameraPart:
+        """Return a part that holds: that of the frame before, one of the last, or a new one."""
+        kept = [part for part in self._kept.get(number, ()) if part.camera is camera]
+        held = (part for part in kept if not live or holds(part.ego_from_cam, pose))
+        found = next(held, None)
+        if found is None:
+            self.parts += 1
+            found = build_camera_part(number, camera, pose, self._spec)
+        others = [part for part in kept if part is not found]
+        self._kept[number] = [found, *others][:PARTS_KEPT]
+        return found
 
 
 def holds(then: Float64, now: Float64) -> bool:

@@ -9,7 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imkd_core.geometry import rigid_transform
-from imkd_core.runtime.view_cache import POSE_TOLERANCE_M, POSE_TOLERANCE_RAD, ViewCache, holds
+from imkd_core.runtime.view_cache import (
+    PARTS_KEPT,
+    POSE_TOLERANCE_M,
+    POSE_TOLERANCE_RAD,
+    ViewCache,
+    holds,
+)
 from imkd_core.types import CameraModel
 from imkd_core.view_lut import build_view_geometry
 from tests.core.rigs import rig_of, rotation, spec_of
@@ -69,6 +75,26 @@ def test_at_steady_speed_and_stagger_nothing_is_built_again():
         cameras = [(camera, moved(camera, 70.0 * i + jitter)) for i, camera in enumerate(RIG)]
         cache.geometry(cameras, ALL)
     assert (cache.tables, cache.parts) == (1, 3)
+
+
+def test_poses_that_scatter_come_again_and_need_no_building():
+    cache = ViewCache(SPEC)
+    for step in (0.0, 3.0, -3.0, 0.5, 2.5, -3.5, 3.5):
+        cameras = [(camera, moved(camera, step)) for camera in RIG]
+        found = cache.geometry(cameras, ALL)
+        assert_same_bits(found, build_view_geometry(found.cameras, SPEC))
+    assert cache.parts == 3 * len(RIG)
+
+
+def test_no_more_parts_are_kept_than_allowed_and_those_used_last_stay():
+    cache = ViewCache(SPEC)
+    for step in range(PARTS_KEPT + 1):
+        cache.geometry([(RIG[0], moved(RIG[0], 3.0 * step))], (True,))
+    assert cache.parts == PARTS_KEPT + 1
+    cache.geometry([(RIG[0], moved(RIG[0], 3.0))], (True,))
+    assert cache.parts == PARTS_KEPT + 1
+    cache.geometry([(RIG[0], moved(RIG[0], 0.0))], (True,))
+    assert cache.parts == PARTS_KEPT + 2
 
 
 @pytest.mark.parametrize(("share", "kept"), [(0.9, True), (1.1, False)])
