@@ -143,6 +143,31 @@ def test_a_given_geometry_is_used_and_changes_nothing():
         np.testing.assert_array_equal(given_one[name], value, err_msg=name)
 
 
+def test_images_are_written_over_whatever_a_given_array_held():
+    frame = frame_of(RIG)
+    less = Frame(
+        stamp_ns=frame.stamp_ns,
+        cameras=dict(list(frame.cameras.items())[1:]),
+        radars=frame.radars,
+    )
+    array = np.full_like(prepare_inputs(frame, RIG, SPEC)["images"], 99)
+    for one in (frame, less):
+        images = prepare_inputs(one, RIG, SPEC, images=array)["images"]
+        assert images is array
+        np.testing.assert_array_equal(images, prepare_inputs(one, RIG, SPEC)["images"])
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [lambda a: a[1:], lambda a: a.astype(np.float32), lambda a: a[..., ::-1], lambda a: a[0]],
+)
+def test_an_array_for_images_that_does_not_fit_is_refused(spoil):
+    frame = frame_of(RIG)
+    array = spoil(prepare_inputs(frame, RIG, SPEC)["images"])
+    with pytest.raises(ValueError, match="contiguous uint8"):
+        prepare_inputs(frame, RIG, SPEC, images=array)
+
+
 def test_a_rig_without_sensors_gives_empty_inputs():
     rig = SensorRig(cameras={}, radars={})
     inputs = prepare_inputs(frame_of(rig), rig, SPEC)

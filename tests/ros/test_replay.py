@@ -82,6 +82,31 @@ def test_two_runs_give_the_same_numbers(replay, place):
         assert one.stamp_ns == two.stamp_ns
 
 
+@pytest.mark.parametrize("threads", [0, 3])
+def test_the_number_of_decoding_threads_changes_no_number(replay, place, threads):
+    overrides = {"model.bundle": str(place / "bundle"), "decode.threads": threads}
+    with Replay(read_settings(None, overrides)) as other:
+        found = list(other.run(place / "drive"))
+        counters = dict(other.counters)
+    expected = list(replay.run(place / "drive"))
+    assert counters == dict(replay.counters)
+    for (frame, one), (wanted, two) in zip(found, expected, strict=True):
+        for name, image in wanted.cameras.items():
+            np.testing.assert_array_equal(frame.cameras[name].pixels, image.pixels)
+        np.testing.assert_array_equal(one.center_m, two.center_m)
+        np.testing.assert_array_equal(one.scores, two.scores)
+
+
+def test_the_decoding_threads_end_with_the_replay(place):
+    with Replay(read_settings(None, {"model.bundle": str(place / "bundle")})) as opened:
+        assert len(list(opened.run(place / "drive"))) == FRAMES
+        pool = opened._pipeline._pool
+        assert len(pool._threads) == 1
+        (thread,) = pool._threads
+        assert thread.is_alive()
+    assert not thread.is_alive()
+
+
 def test_a_missing_camera_is_masked_and_waits_for_nobody(replay, place, tmp_path):
     path = without(place, tmp_path / "b", "cam_back_left/image")
     answers = list(replay.run(path))

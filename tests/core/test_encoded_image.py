@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is told from an image's bytes alone, and that decoding later gives the same pixels."""
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from imkd_core import encoded_image
+from imkd_core.encoded_image import check_encoded, decode_jpeg, decode_pixels
+from imkd_core.errors import SensorError
+
+
+def encoded(suffix=".jpg", height=64, width=128):
+    rng = np.random.default_rng(height)
+    small = rng.integers(0, 256, (height // 8, width // 8, 3), np.uint8)
+    return cv2.imencode(suffix, cv2.resize(small, (width, height)))[1].tobytes()
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+@pytest.mark.parametrize("target_px", [None, 32])
+def test_checking_first_and_decoding_later_gives_the_pixels_of_doing_both(suffix, target_px):
+    raw = encoded(suffix)
+    image = check_encoded(raw, "CAM", target_px)
+    assert (image.sensor, image.width_px, image.height_px) == ("CAM", 128, 64)
+    assert image.reduction == (4 if (suffix, target_px) == (".jpg", 32) else 1)
+    np.testing.assert_array_equal(decode_pixels(image), decode_jpeg(raw, "CAM", target_px))
+
+
+def test_nothing_is_decoded_by_the_check(monkeypatch):
+    monkeypatch.setattr(encoded_image.cv2, "imdecode", None)
+    assert check_encoded(encoded(), "CAM").width_px == 128
+
+
+def test_bytes_in_one_piece_are_not_copied_and_others_are_gathered():
+    raw = np.frombuffer(encoded(), np.uint8)
+    for data in (raw, memoryview(raw), raw.reshape(1, -1)):
+        assert np.shares_memory(check_encoded(data, "CAM").data, raw)
+    doubled = np.repeat(raw, 2)
+    np.testing.assert_array_equal(check_encoded(doubled[::2], "CAM").data, raw)
+
+
+@given(st.binary(max_size=40))
+@settings(max_examples=60)
+def test_padding_behind_the_end_changes_nothing(padding):
+    raw = encoded()
+    np.testing.assert_array_equal(decode_jpeg(raw + padding, "CAM"), decode_jpeg(raw, "CAM"))
+
+
+def test_a_jpeg_that_is_whole_and_corrupt_is_let_in_and_refused_by_the_decoder():
+    raw = bytearray(encoded())
+    raw[raw.index(b"\xff\xc4") + 4] = 0xFF  # an impossible Huffman table
+    image = check_encoded(bytes(raw), "CAM")
+    with pytest.raises(SensorError, match=rf"'CAM': corrupt image data \({len(raw)} bytes\)"):
+        decode_pixels(image)
