@@ -77,8 +77,9 @@ _SPECS = (
     ParameterSpec(
         name="model.precision",
         default="fp32",
-        choices=("fp32", "fp16"),
-        description="Which graph of the bundle runs.",
+        choices=("fp32", "fp16", "int8_s8", "int8_u8"),
+        description="Which graph of the bundle runs; int8_s8 is for TensorRT and OpenVINO, int8_u8 "
+        "for plain ONNX Runtime.",
     ),
     ParameterSpec(
         name="model.backend",
