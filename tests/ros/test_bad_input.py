@@ -74,10 +74,20 @@ IMAGES = {
     "65535 x 65535": lambda now: changed(image(now), width=65535, height=65535),
     "stamp 0": lambda now: restamped(image(now), 0),
 }
+
+
+def with_impossible_table(message):
+    """Break a JPEG behind its header: it is let in, and found corrupt when it is decoded."""
+    at = bytes(message.data).index(b"\xff\xc4") + 4
+    message.data[at] = 0xFF
+    return message
+
+
 JPEGS = {
     "truncated": lambda now: changed(compressed(now), data=compressed(now).data[:200]),
     "garbage": lambda now: changed(compressed(now), data=array("B", b"\x00\x01" * 500)),
     "empty": lambda now: changed(compressed(now), data=array("B")),
+    "corrupt behind the header": lambda now: with_impossible_table(compressed(now)),
 }
 SCANS = {
     "missing field": lambda now: renamed_field(scan(now), "vx", "speed"),
