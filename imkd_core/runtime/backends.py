@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imkd_core.config import HeadSpec, InputSpec
-from imkd_core.errors import BackendError, ConfigError
+from imkd_core.errors import BackendError, BundleError, ConfigError
 from imkd_core.runtime.bundle import Bundle
 from imkd_core.runtime.contract import (
     TensorSpec,
@@ -201,7 +201,7 @@ def open_backend(
 
         try:
             return open_tensorrt(bundle, settings, report)
-        except BackendError as error:
+        except (BackendError, BundleError) as error:
             if not settings.cpu_fallback:
                 raise
             backend = _open_onnxruntime(bundle, settings, report)

@@ -29,6 +29,7 @@ from imkd_core.runtime.tensorrt.cuda import CPU_REMEDY, Cuda, load_cuda
 from imkd_core.runtime.tensorrt.engine_cache import Engine, EngineCache, default_folder
 from imkd_core.runtime.tensorrt.keys import CameraRange, Target
 from imkd_core.runtime.tensorrt.packages import import_tensorrt
+from imkd_core.runtime.tensorrt.progress import Progress
 
 Report = Callable[[str], None]
 
@@ -236,13 +237,17 @@ def _opened(
     report: Report | None,
 ) -> TensorRtBackend:
     """Return a backend; a kept engine that TensorRT does not take back is built again, once."""
+
+    def load(engine: Engine) -> TensorRtBackend:
+        with Progress(f"the GPU loads the {source.precision} engine", report):
+            return TensorRtBackend(engine, source.path, tensorrt, cuda, report)
+
     engine = cache.obtain(source, target, cameras)
     try:
-        return TensorRtBackend(engine, source.path, tensorrt, cuda, report)
+        return load(engine)
     except UnreadableEngineError as error:
         if engine.build_s is not None:
             raise
         if report is not None:
             report(f"{error}; it is built again")
-    engine = cache.obtain(source, target, cameras, is_anew=True)
-    return TensorRtBackend(engine, source.path, tensorrt, cuda, report)
+    return load(cache.obtain(source, target, cameras, is_anew=True))

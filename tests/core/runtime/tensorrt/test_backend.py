@@ -290,6 +290,22 @@ def test_a_model_that_does_not_fit_its_bundle_is_refused_and_given_back(
     assert (open_bench.cudart.memory, open_bench.cudart.handles) == ({}, {})
 
 
+@pytest.mark.parametrize("error", [BackendError("GPU full"), BundleError("no memory to build")])
+def test_whatever_tensorrt_refuses_the_cpu_takes_over_if_it_may(
+    open_bench, bundle, monkeypatch, error
+):
+    def refuse(*arguments, **options):
+        raise error
+
+    monkeypatch.setattr(engine_cache, "build_engine", refuse)
+    with pytest.raises(type(error)):
+        open_bench.open(bundle)
+    backend = open_bench.open(bundle, cpu_fallback=True, threads=1)
+    assert backend.name.startswith("onnxruntime")
+    assert str(error) in open_bench.lines[-1]
+    assert (open_bench.cudart.memory, open_bench.cudart.handles) == ({}, {})
+
+
 def test_a_role_that_the_bundle_lacks_is_refused(open_bench, bundle):
     with pytest.raises(BundleError, match="no 'fp16'"):
         open_bench.open(bundle, role="fp16")
