@@ -4,8 +4,11 @@
 The node does the same by itself when it is configured with model.backend: tensorrt; building
 beforehand spares it the minutes. An engine is for one GPU, one TensorRT, one number of cameras and
 one file; if any of them changes, it is built again. With --compute-capability the engine is built
-by TensorRT-RTX for another machine (8.9 = GeForce RTX 40): copy the folder there with owner and
-mode kept, and it is found.
+by TensorRT-RTX for another machine (8.9 = GeForce RTX 40): copy the folder there as the user who
+runs the node, `chmod -R go-w` it, name it in model.engine_folder, and the engine is found.
+
+An engine is native code. It is loaded only from a folder, and of a file, that belongs to this user
+and that nobody else may write, and only with its digest; anything else is built again.
 
 Examples:
   imkd build-engine --model models/imkd_tiny --role fp16
