@@ -73,7 +73,7 @@ class Tally:
 
     @property
     def accepted(self) -> Mapping[str, int]:
-        """Sensor -> readings that were converted."""
+        """Sensor -> readings that were let in: scans, and images by their headers."""
         return MappingProxyType(self._accepted)
 
     @property
