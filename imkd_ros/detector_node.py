@@ -127,6 +127,12 @@ def main(arguments: list[str] | None = None) -> int:
         executor.spin()
     except (KeyboardInterrupt, ExternalShutdownException):
         return 0
+    except RuntimeError:
+        # A signal that ends the context while the executor prepares to wait surfaces as rclpy's
+        # own error about an invalid context; with a valid one it is an error like any other.
+        if rclpy.ok():
+            raise
+        return 0
     finally:
         node.release()
         node.destroy_node()
