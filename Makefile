@@ -23,7 +23,8 @@ help: ## list the commands
 setup: ## make .venv with all that the other commands need (does nothing when done)
 	@tools/setup.sh
 
-demo: prove-real ## the main job, start to end; until a model ships, the same as prove-real
+demo: setup ## a drive made on the spot through a ROS 2 graph, with the model that ships; no data
+	$(PY) -m imkd_core demo --output out/demo
 
 prove-real: setup ## real nuScenes key frame: train, export, replay through a ROS 2 graph, report
 	@if [ ! -d "$(DATA)/v1.0-mini" ] && [ ! -d "$(DATA)/v1.0-trainval" ]; then \

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The student that ships: whole, small, described, and able on a drive made for the test."""
+
+import re
+
+import pytest
+
+from imkd_core.cli.evaluation.run import EvaluationOptions, evaluate_bundle
+from imkd_core.config import NUSCENES_CLASSES
+from imkd_core.evaluation.losses import ALL_CAMERAS, ALL_RADARS, Loss
+from imkd_core.resources import bundle_folder, bundles
+from imkd_core.runtime.bundle import load_bundle
+from imkd_core.simulation.simulate import SimulationOptions, simulate
+
+#: Drives of the training are numbered from 1, those of the demo from 9000.
+SEED = 9101
+
+LARGEST_BYTES = 20_000_000
+
+
+def test_one_model_ships_and_it_is_the_default():
+    assert [folder.name for folder in bundles()] == ["imkd_tiny"]
+    assert bundle_folder("") == bundles()[0]
+
+
+def test_the_bundle_is_whole_small_and_says_what_it_was_made_of():
+    folder = bundle_folder("")
+    bundle = load_bundle(folder)  # sizes and hashes are checked
+    assert bundle.head.class_names == NUSCENES_CLASSES
+    assert sum(path.stat().st_size for path in folder.iterdir()) <= LARGEST_BYTES
+    assert "made-up" in bundle.provenance["trained_on"]
+    assert bundle.provenance["licence"] == "Apache-2.0"
+
+
+def test_the_card_names_the_file_that_lies_beside_it():
+    folder = bundle_folder("")
+    card = (folder / "MODEL_CARD.md").read_text()
+    sha256 = load_bundle(folder).files["fp32"].sha256
+    assert sha256 in card
+    for word in ("rain", "fog", "night", "low sun", "no radar", "no camera", "Intended use"):
+        assert re.search(word, card, re.IGNORECASE), word
+
+
+@pytest.fixture(scope="module")
+def evaluation(tmp_path_factory):
+    root = tmp_path_factory.mktemp("unseen")
+    options = SimulationOptions(
+        seed=SEED, size_px=(704, 256), conditions=("clear",), duration_s=4.0
+    )
+    simulate(root / "drives", 2, options)
+    losses = (Loss(sensors=(ALL_CAMERAS,)), Loss(sensors=(ALL_RADARS,)))
+    options = EvaluationOptions(losses=losses, report=False)
+    return evaluate_bundle(bundle_folder(""), root / "drives", root / "evaluation", options)
+
+
+def test_it_knows_drives_that_it_never_saw(evaluation):
+    metrics = evaluation.conditions[0].metrics
+    assert metrics.present_nds > 0.3
+    assert metrics.present_mean_ap > 0.3
+
+
+def test_both_kinds_of_sensor_matter(evaluation):
+    with_all, no_cameras, no_radars = (one.metrics.present_mean_ap for one in evaluation.conditions)
+    assert no_cameras < 0.7 * with_all
+    assert no_radars < 0.9 * with_all
