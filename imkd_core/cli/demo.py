@@ -14,6 +14,7 @@ Examples:
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 
 #: Seeds of the drives that train the shipped student are below; the demo's are above.
@@ -47,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the demo; say where the report is."""
     from imkd_core.cli.proof import graph, judge, report, truth
-    from imkd_core.cli.proof.key_frames import on_key_frames
+    from imkd_core.cli.proof.key_frames import nearest_answers, on_key_frames
     from imkd_core.data.nuscenes.boxes import score_detections
     from imkd_core.data.nuscenes.reader import NuScenes
     from imkd_core.evaluation.proof import OBSERVED
@@ -78,7 +79,16 @@ def run(arguments: argparse.Namespace) -> int:
     _say(3, "replaying the same bag offline, and the controls")
     truth_at = truth.of_drive(records, bundle.inputs.bev)
     bags = (bag, recording)
-    verdict = judge.judge(bundle, truth_at, bags, frames, "synthetic", OBSERVED, PARAMETERS)
+    verdict = judge.judge(
+        bundle,
+        truth_at,
+        bags,
+        frames,
+        "synthetic",
+        OBSERVED,
+        PARAMETERS,
+        choose=partial(nearest_answers, records),
+    )
     metrics = score_detections(records, on_key_frames(records, verdict.answers))
     _say(4, "writing the report")
     summary = {

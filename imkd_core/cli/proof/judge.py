@@ -2,7 +2,7 @@
 """Judge the answers of the graph: against truth, against the offline replay, and by controls."""
 
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from importlib import metadata
@@ -37,6 +37,10 @@ from imkd_core.types import Detections, Frame, SensorRig
 MASKED_CAMERA = "CAM_BACK"
 
 LATENCY_TOPIC = "/imkd_detector/debug/latency"
+
+
+#: Picks those answers that are judged.
+Choose = Callable[[Sequence[Detections]], Sequence[Detections]]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -88,6 +92,7 @@ def judge(
     source: str,
     judging: Judging = STRICT,
     parameters: Mapping[str, Any] | None = None,
+    choose: Choose = tuple,
 ) -> Verdict:
     """Compare the graph's answers with the truth and the offline replay, and run the controls.
 
@@ -99,6 +104,7 @@ def judge(
         source: where the frames are from.
         judging: how frames are put together, and what is asked of them.
         parameters: of the node, where they differ from its defaults.
+        choose: which answers are judged, online and offline; all.
 
     Raises:
         DataError: the graph or the replay gave no answer at all.
@@ -106,8 +112,8 @@ def judge(
     from imkd_ros.replay import read_answers
 
     bag, recording = bags
-    online = read_answers(recording, bundle.head.class_names)
-    offline, recalls = _replay(bundle, bag, truth_at, parameters or {})
+    online = choose(read_answers(recording, bundle.head.class_names))
+    offline, recalls = _replay(bundle, bag, truth_at, parameters or {}, choose)
     if not online or not offline:
         raise DataError(
             f"{len(online)} answers online and {len(offline)} offline of {frames_in} frames; the "
@@ -154,7 +160,11 @@ def judge(
 
 
 def _replay(
-    bundle: Bundle, bag: Path, truth_at: TruthAt, parameters: Mapping[str, Any]
+    bundle: Bundle,
+    bag: Path,
+    truth_at: TruthAt,
+    parameters: Mapping[str, Any],
+    choose: Choose,
 ) -> tuple[list[Answer], dict[str, tuple[str, dict[str, float]]]]:
     """Replay the bag offline; run the controls on its last frame, through the same bundle.
 
@@ -171,6 +181,8 @@ def _replay(
             Answer(frame=frame, rig=replay.rig, detections=found)
             for frame, found in replay.run(bag)
         ]
+    chosen = {found.stamp_ns for found in choose([answer.detections for answer in answers])}
+    answers = [answer for answer in answers if answer.detections.stamp_ns in chosen]
     if not answers:
         return [], {}
     with closing(open_backend(bundle, BackendSettings(threads=THREADS))) as backend:

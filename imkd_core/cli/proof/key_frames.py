@@ -24,14 +24,30 @@ def on_key_frames(
     """
     if not answers:
         return {}
-    stamps = np.array([answer.stamp_ns for answer in answers])
     result = {}
     for record in records:
-        answer = answers[int(np.abs(stamps - record.stamp_ns).argmin())]
+        answer = _nearest(record, answers)
         if abs(answer.stamp_ns - record.stamp_ns) > MAX_GAP_NS:
             answer = answer.select(np.zeros(len(answer), np.bool_))
         result[record.token] = _at_reference(record, answer)
     return result
+
+
+def nearest_answers(
+    records: Sequence[SampleRecord], answers: Sequence[Detections]
+) -> tuple[Detections, ...]:
+    """Return the answers that are some key frame's nearest, in the order of their stamps.
+
+    A drive has readings behind its last key frame; a live detector rightly answers them, too.
+    """
+    if not answers:
+        return ()
+    near = {answer.stamp_ns: answer for answer in (_nearest(one, answers) for one in records)}
+    return tuple(near[stamp_ns] for stamp_ns in sorted(near))
+
+
+def _nearest(record: SampleRecord, answers: Sequence[Detections]) -> Detections:
+    return min(answers, key=lambda answer: abs(answer.stamp_ns - record.stamp_ns))
 
 
 def _at_reference(record: SampleRecord, answer: Detections) -> Detections:
