@@ -124,8 +124,19 @@ def write_graph(
         )
     if program is None:
         raise BundleError(f"torch made no graph for {path}")
+    _forget_traces(program.model)
     program.model.metadata_props.update(metadata)
     program.save(path, external_data=False)
+
+
+def _forget_traces(model: Any) -> None:
+    """Take torch's notes from a graph: stack traces name the folders of who exported it."""
+    for graph in (model.graph, *(function.graph for function in model.functions.values())):
+        graph.metadata_props.clear()
+        for node in graph.all_nodes():
+            node.metadata_props.clear()
+            for value in node.outputs:
+                value.metadata_props.clear()
 
 
 def _compare(

@@ -32,6 +32,12 @@ def test_the_bundle_is_whole_small_and_says_what_it_was_made_of():
     assert bundle.provenance["licence"] == "Apache-2.0"
 
 
+def test_the_file_names_no_folder_of_who_exported_it():
+    content = load_bundle(bundle_folder("")).path("fp32").read_bytes()
+    assert b"stack_trace" not in content
+    assert b".py" not in content
+
+
 def test_the_card_names_the_file_that_lies_beside_it():
     folder = bundle_folder("")
     card = (folder / "MODEL_CARD.md").read_text()
