@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from math import inf
 
 from imkd_core.bev_grid import BevGrid
-from imkd_core.mapping import require
+from imkd_core.mapping import UNSAID, require
 
 #: The ten classes of the nuScenes detection task, in the order of the paper's task groups.
 NUSCENES_CLASSES = (
@@ -92,9 +92,57 @@ class DepthBins:
         return round((self.max_m - self.min_m) / self.step_m)
 
 
+#: Kinds of temporal memory (method.md 3.5, 12.2 a).
+MEMORY_KINDS = ("none", "window", "recurrent")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemorySpec:
+    """What a model remembers of earlier frames; the rest of the world keeps it for the model.
+
+    Attributes:
+        kind: "none": every frame by itself. "window": the merged maps F_mrg of `frames` earlier
+            moments. "recurrent": one map, the fused map F_fus of the moment before, which holds
+            all that came before it.
+        frames: maps that enter the network, K: 0 for "none", 1 for "recurrent".
+        channels: of a remembered map, the student's `model.fused_channels`; 0 for "none".
+        interval_s: time between two remembered maps, and from the newest to the present.
+        max_gap_s: a longer time without a frame empties the memory.
+    """
+
+    kind: str = "none"
+    frames: int = 0
+    channels: int = 0
+    interval_s: float = 0.5
+    max_gap_s: float = 2.0
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that do not belong together."""
+        known = ", ".join(MEMORY_KINDS)
+        require(
+            self.kind in MEMORY_KINDS, f"inputs.memory.kind must be of {known}, got '{self.kind}'"
+        )
+        least, most = {"none": (0, 0), "window": (1, 8), "recurrent": (1, 1)}[self.kind]
+        require(
+            least <= self.frames <= most,
+            f"inputs.memory.frames must be {least}..{most} for kind '{self.kind}', got "
+            f"{self.frames}",
+        )
+        require(
+            (self.channels > 0) == (self.kind != "none") and self.channels >= 0,
+            f"inputs.memory.channels must be positive with a memory and 0 without, got "
+            f"{self.channels} for kind '{self.kind}'",
+        )
+        require(
+            0 < self.interval_s <= self.max_gap_s < inf,
+            "inputs.memory.interval_s must be positive and inputs.memory.max_gap_s finite and not "
+            "below it",
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
 class InputSpec:
-    """What a model takes: image size, depth bins, grids, sweeps.
+    """What a model takes: image size, depth bins, grids, sweeps, memory.
 
     Attributes:
         image_height_px, image_width_px: network image size; multiples of `feature_stride_px`.
@@ -105,6 +153,7 @@ class InputSpec:
         radar_sweeps: scans per radar merged into the radar grid.
         lut_taps: K of the view transform's gather.
         z_min_m, z_max_m: heights (ego frame) that the view transform collapses.
+        memory: maps of earlier frames; a file without the key means none.
     """
 
     image_height_px: int
@@ -117,6 +166,7 @@ class InputSpec:
     lut_taps: int = 8
     z_min_m: float = -5.0
     z_max_m: float = 3.0
+    memory: MemorySpec = field(default_factory=MemorySpec, metadata=UNSAID)
 
     def __post_init__(self) -> None:
         """Refuse sizes that do not fit together."""

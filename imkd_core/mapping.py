@@ -4,13 +4,17 @@
 import difflib
 import types
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, fields, is_dataclass
+from dataclasses import MISSING, Field, asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from imkd_core.errors import ConfigError
 
 T = TypeVar("T")
+
+#: Metadata of a field that `to_mapping` leaves out while it has its default, so that files, and
+#: hashes over them, stay as they were before the field was thought of.
+UNSAID: Mapping[str, Any] = {"unsaid": True}
 
 
 def require(condition: bool, message: str) -> None:
@@ -85,8 +89,26 @@ def with_overrides(raw: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict
 
 
 def to_mapping(value: Any) -> dict[str, Any]:
-    """Return a config dataclass as plain mappings, for `bundle.json`."""
-    return asdict(value)
+    """Return a config dataclass as plain mappings, for `bundle.json`.
+
+    Fields marked `UNSAID` are left out while they have their default.
+    """
+    plain = asdict(value)
+    _leave_unsaid(value, plain)
+    return plain
+
+
+def _leave_unsaid(value: Any, plain: dict[str, Any]) -> None:
+    for item in fields(value):
+        inner = getattr(value, item.name)
+        if item.metadata.get("unsaid") and inner == _default(item):
+            del plain[item.name]
+        elif is_dataclass(inner):
+            _leave_unsaid(inner, plain[item.name])
+
+
+def _default(item: Field[Any]) -> Any:
+    return item.default if item.default_factory is MISSING else item.default_factory()
 
 
 def _convert(hint: Any, value: Any, path: str) -> Any:

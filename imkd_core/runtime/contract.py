@@ -44,7 +44,7 @@ def input_contract(spec: InputSpec) -> dict[str, TensorSpec]:
     images = (None, 3, spec.image_height_px, spec.image_width_px)
     radar = (len(RADAR_GRID_CHANNELS), *spec.radar_grid.shape)
     float32, int32 = np.dtype(np.float32), np.dtype(np.int32)
-    return {
+    contract = {
         "images": TensorSpec(dtype=np.dtype(np.uint8), shape=images),
         "camera_mask": TensorSpec(dtype=float32, shape=(None,)),
         "camera_params": TensorSpec(dtype=float32, shape=(None, 16)),
@@ -54,18 +54,39 @@ def input_contract(spec: InputSpec) -> dict[str, TensorSpec]:
         "radar_grid": TensorSpec(dtype=float32, shape=radar),
         "radar_mask": TensorSpec(dtype=float32, shape=(1,)),
     }
+    return contract | _memory_inputs(spec)
+
+
+def _memory_inputs(spec: InputSpec) -> dict[str, TensorSpec]:
+    """Return the arrays of the memory, newest map first; none for a model without one.
+
+    `history_transform` holds for each map the SE(2), in metres, that takes a point of the present
+    ego frame to the ego frame of the map; `history_mask` is 1 where the map exists.
+    """
+    frames, channels = spec.memory.frames, spec.memory.channels
+    shapes = {
+        "history": (frames, channels, *spec.bev.shape),
+        "history_transform": (frames, 2, 3),
+        "history_age_s": (frames,),
+        "history_mask": (frames,),
+    }
+    float32 = np.dtype(np.float32)
+    specs = {name: TensorSpec(dtype=float32, shape=shape) for name, shape in shapes.items()}
+    return specs if frames else {}
 
 
 def output_contract(spec: InputSpec, head: HeadSpec) -> dict[str, TensorSpec]:
-    """Return what a network must give."""
+    """Return what a network must give; with a memory also the map to keep, `memory`."""
     float32 = np.dtype(np.float32)
-    return {
+    memory = TensorSpec(dtype=float32, shape=(spec.memory.channels, *spec.bev.shape))
+    contract = {
         "scores": TensorSpec(dtype=float32, shape=(head.candidates,)),
         "labels": TensorSpec(dtype=np.dtype(np.int32), shape=(head.candidates,)),
         "boxes": TensorSpec(dtype=float32, shape=(head.candidates, len(BOX_FIELDS))),
         "i_cam": TensorSpec(dtype=float32, shape=spec.bev.shape),
         "i_rad": TensorSpec(dtype=float32, shape=spec.bev.shape),
     }
+    return contract | ({"memory": memory} if spec.memory.frames else {})
 
 
 def check_contract(

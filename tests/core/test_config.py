@@ -8,7 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imkd_core.bev_grid import BevGrid
-from imkd_core.config import NUSCENES_CLASSES, NUSCENES_TASKS, DepthBins, HeadSpec, InputSpec
+from imkd_core.config import (
+    NUSCENES_CLASSES,
+    NUSCENES_TASKS,
+    DepthBins,
+    HeadSpec,
+    InputSpec,
+    MemorySpec,
+)
 from imkd_core.errors import ConfigError
 from imkd_core.mapping import from_mapping, to_mapping
 
@@ -103,3 +110,38 @@ def test_a_broken_head_is_refused(change, message):
 def test_specs_survive_json(value):
     raw = json.loads(json.dumps(to_mapping(value)))
     assert from_mapping(type(value), raw) == value
+
+
+MEMORIES = (
+    MemorySpec(),
+    MemorySpec(kind="window", frames=3, channels=16),
+    MemorySpec(kind="recurrent", frames=1, channels=16, interval_s=1.0, max_gap_s=1.0),
+)
+
+
+@pytest.mark.parametrize("memory", MEMORIES)
+def test_a_memory_survives_json_and_an_absent_key_is_no_memory(memory):
+    spec = InputSpec(image_height_px=64, image_width_px=96, bev=BEV, memory=memory)
+    plain = json.loads(json.dumps(to_mapping(spec)))
+    assert from_mapping(InputSpec, plain) == spec
+    assert ("memory" in plain) == (memory.kind != "none")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"kind": "elephant"}, "memory.kind"),
+        ({"frames": 1}, r"memory.frames must be 0..0 for kind 'none'"),
+        ({"channels": 8}, "memory.channels"),
+        ({"kind": "window", "channels": 8}, r"memory.frames must be 1..8"),
+        ({"kind": "recurrent", "channels": 8, "frames": 2}, r"memory.frames must be 1..1"),
+        ({"kind": "recurrent", "frames": 1}, "memory.channels"),
+        ({"interval_s": 0.0}, "interval_s"),
+        ({"max_gap_s": inf}, "max_gap_s"),
+        ({"interval_s": nan}, "interval_s"),
+        ({"interval_s": 3.0}, "max_gap_s"),
+    ],
+)
+def test_a_broken_memory_is_refused_by_name(change, message):
+    with pytest.raises(ConfigError, match=message):
+        MemorySpec(**change)

@@ -23,7 +23,7 @@ from imkd_core.recipe import Config
 _SECTIONS = ("inputs", "head", "teacher", "labels", "intensity")
 _FREE_KEYS = frozenset(
     {
-        *("radar_refinement", "radar_sweeps", "lut_taps", "feature_stride_px"),
+        *("radar_refinement", "radar_sweeps", "lut_taps", "feature_stride_px", "memory"),
         *("candidates", "peak_window", "score_threshold", "max_boxes", "drop_points"),
     }
 )

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from imkd_core.config import MemorySpec
 from imkd_core.errors import BackendError
 from imkd_core.preprocess import prepare_inputs
 from imkd_core.runtime.contract import (
@@ -68,3 +69,20 @@ def test_values_that_are_not_finite_are_refused_by_name(value):
     check_finite({"a": np.zeros(3), "labels": np.zeros(3, np.int32)})
     with pytest.raises(BackendError, match="not finite in 'a'"):
         check_finite({"a": np.array([0.0, value])})
+
+
+def test_a_memory_adds_its_arrays_and_nothing_else():
+    memory = MemorySpec(kind="window", frames=3, channels=8)
+    plain, spec = spec_of(), spec_of(memory=memory)
+    extra = {n: v for n, v in input_contract(spec).items() if n not in input_contract(plain)}
+    assert {name: value.shape for name, value in extra.items()} == {
+        "history": (3, 8, 40, 64),
+        "history_transform": (3, 2, 3),
+        "history_age_s": (3,),
+        "history_mask": (3,),
+    }
+    assert all(value.dtype == np.float32 for value in extra.values())
+    assert list(input_contract(spec))[: len(input_contract(plain))] == list(input_contract(plain))
+    outputs = output_contract(spec, HEAD)
+    assert outputs.pop("memory").shape == (8, 40, 64)
+    assert outputs == output_contract(plain, HEAD)
