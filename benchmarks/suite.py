@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What `imkd bench` runs: one entry for each benchmark, in the order of the tables."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from imkd_core.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One benchmark.
+
+    Attributes:
+        name: of its module in `benchmarks`.
+        title: of its table.
+        options: of a whole run; what a reader would type.
+        minutes: that a whole run takes on two idle cores, roughly.
+        is_whole: whether a whole run needs it; the others are run by name alone (`--only`).
+    """
+
+    name: str
+    title: str
+    options: tuple[str, ...] = ()
+    minutes: float = 1.0
+    is_whole: bool = True
+
+    def command(self, quick: bool = False) -> tuple[str, ...]:
+        """Return what is typed after `python`, without `--json`."""
+        size = ("--quick",) if quick else self.options
+        return ("-m", f"benchmarks.{self.name}", *size)
+
+
+SUITE: tuple[Entry, ...] = (Entry(name="synchronizer", title="Synchroniser", minutes=3.0),)
+
+
+def entries(names: Sequence[str] = ()) -> tuple[Entry, ...]:
+    """Return the benchmarks of a whole run, or those that are named.
+
+    Raises:
+        ConfigError: there is no such benchmark.
+    """
+    if not names:
+        return tuple(entry for entry in SUITE if entry.is_whole)
+    known = {entry.name: entry for entry in SUITE}
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise ConfigError(f"no benchmark '{unknown[0]}'; there are {', '.join(known)}")
+    return tuple(entry for entry in SUITE if entry.name in names)
