@@ -169,6 +169,17 @@ def yaw_of(dst_from_src: ArrayLike) -> float:
     return float(np.arctan2(matrix[1, 0], matrix[0, 0]))
 
 
+def planar_transform(dst_from_src: ArrayLike) -> Float64:
+    """Return (2, 3) SE(2) of a (4, 4) transform: rotation by its yaw, and x, y of its translation.
+
+    A point p (x, y) of `src` lies at `T[:, :2] @ p + T[:, 2]` in `dst`; roll, pitch and height are
+    left out, so that the rotation stays one.
+    """
+    yaw_rad, matrix = yaw_of(dst_from_src), np.asarray(dst_from_src, dtype=np.float64)
+    cosine, sine = np.cos(yaw_rad), np.sin(yaw_rad)
+    return np.array([[cosine, -sine, matrix[0, 3]], [sine, cosine, matrix[1, 3]]])
+
+
 def wrap_angle(angle_rad: ArrayLike) -> Float64:
     """Return angles wrapped to [-pi, pi)."""
     wrapped = (np.asarray(angle_rad, dtype=np.float64) + np.pi) % (2 * np.pi) - np.pi

@@ -161,6 +161,8 @@ class Frame:
         reference_from_ego: stamp_ns of a reading -> (4, 4) transform from the ego frame at that
             stamp to the ego frame at the reference time. A stamp without an entry had no known
             ego motion and is taken as not moved.
+        odom_from_ego: (4, 4) pose of the ego frame at the reference time in a frame that stands
+            still and does not jump between two frames; None where it is not known.
 
     Raises:
         SensorError: a reading stands under another sensor's name.
@@ -171,6 +173,7 @@ class Frame:
     cameras: Mapping[str, CameraImage]
     radars: Mapping[str, tuple[RadarCloud, ...]]
     reference_from_ego: Mapping[int, Float64] = field(default_factory=dict)
+    odom_from_ego: Float64 | None = None
 
     def __post_init__(self) -> None:
         """Freeze the mappings; check names and transforms."""
@@ -188,6 +191,9 @@ class Frame:
         object.__setattr__(self, "cameras", MappingProxyType(dict(self.cameras)))
         object.__setattr__(self, "radars", MappingProxyType(radars))
         object.__setattr__(self, "reference_from_ego", MappingProxyType(motion))
+        if self.odom_from_ego is not None:
+            pose = checked_transform(self.odom_from_ego, f"odom_from_ego at {self.stamp_ns} ns")
+            object.__setattr__(self, "odom_from_ego", pose)
 
     def motion_at(self, stamp_ns: int) -> Float64:
         """Return `reference_from_ego` of a reading's stamp; identity where it is unknown."""

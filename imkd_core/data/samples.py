@@ -65,7 +65,10 @@ class Sample(Protocol):
         target_width_px: int | None = None,
         with_images: bool = True,
     ) -> Frame:
-        """Read images and radar scans (newest first); see `nuscenes.SampleRecord.frame`."""
+        """Read images and radar scans (newest first); see `nuscenes.SampleRecord.frame`.
+
+        A sample that `HasPose` gives its pose to the frame.
+        """
 
     def lidar(self, sweeps: int = 1, min_distance_m: float = 0.0) -> tuple[LidarCloud, Float64]:
         """Read the LiDAR, merged with past sweeps, and return it with (4, 4) `ego_from_lidar`.
@@ -98,6 +101,15 @@ class HasHistory(Protocol):
 
     def reference_from_ego(self, reading: Any) -> Float64:
         """Return (4, 4) from the ego frame at a reading's stamp to the reference ego frame."""
+
+
+@runtime_checkable
+class HasPose(Protocol):
+    """A sample that knows where the vehicle was; others never have a memory of earlier frames."""
+
+    @property
+    def odom_from_ego(self) -> Float64:
+        """(4, 4) pose of the reference ego frame in a frame that all samples of a scene share."""
 
 
 @runtime_checkable

@@ -12,6 +12,7 @@ from imkd_core.geometry import (
     checked_transform,
     interpolate_transform,
     invert_transform,
+    planar_transform,
     points_in_box,
     project_points,
     quaternion_from_rotation,
@@ -109,6 +110,22 @@ def test_planar_vectors_turn_as_three_dimensional_ones_on_level_ground(yaw, vx, 
 def test_the_yaw_of_a_turn_is_its_angle(yaw):
     pose = transform_from_quaternion([1, 2, 3], [np.cos(yaw / 2), 0, 0, np.sin(yaw / 2)])
     assert wrap_angle(yaw_of(pose) - yaw) == pytest.approx(0, abs=1e-9)
+
+
+@given(metres, metres, metres, st.floats(-3.1, 3.1), st.tuples(metres, metres))
+def test_on_level_ground_the_planar_transform_is_the_whole_one(x, y, z, yaw, point):
+    level = transform_from_quaternion((x, y, z), [np.cos(yaw / 2), 0, 0, np.sin(yaw / 2)])
+    planar = planar_transform(level)
+    expected = transform_points(level, (*point, 0.0))[:2]
+    np.testing.assert_allclose(planar[:, :2] @ point + planar[:, 2], expected, atol=1e-9)
+
+
+@given(poses)
+def test_the_planar_transform_of_any_pose_turns_without_stretching(pose):
+    planar = planar_transform(pose)
+    np.testing.assert_allclose(planar[:, :2] @ planar[:, :2].T, np.eye(2), atol=1e-12)
+    assert np.linalg.det(planar[:, :2]) > 0
+    np.testing.assert_array_equal(planar[:, 2], pose[:2, 3])
 
 
 @given(st.floats(-1e6, 1e6))

@@ -118,6 +118,18 @@ def test_a_frame_knows_the_motion_of_the_stamps_it_was_given():
         Frame(stamp_ns=STAMP_NS, cameras={}, radars={}, reference_from_ego={7: np.zeros((4, 4))})
 
 
+def test_a_frame_may_know_its_pose_and_refuses_one_that_is_none():
+    pose = np.eye(4)
+    pose[:3, 3] = (1e5, -2.0, 0.5)
+    frame = Frame(stamp_ns=STAMP_NS, cameras={}, radars={}, odom_from_ego=pose)
+    np.testing.assert_array_equal(frame.odom_from_ego, pose)
+    assert frame.odom_from_ego is not pose
+    assert not frame.odom_from_ego.flags.writeable
+    assert Frame(stamp_ns=STAMP_NS, cameras={}, radars={}).odom_from_ego is None
+    with pytest.raises(CalibrationError, match=f"odom_from_ego at {STAMP_NS} ns"):
+        Frame(stamp_ns=STAMP_NS, cameras={}, radars={}, odom_from_ego=2 * np.eye(4))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

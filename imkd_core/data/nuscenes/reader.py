@@ -74,6 +74,11 @@ class SampleRecord:
         return LIDAR in self.readings
 
     @property
+    def odom_from_ego(self) -> Float64:
+        """(4, 4) pose of the reference ego frame; nuScenes' global frame does not jump."""
+        return self.global_from_reference
+
+    @property
     def description(self) -> str:
         """What the data set says of the scene ("Rain, parked cars"); "" where it says nothing."""
         tables = self.source.tables
@@ -117,6 +122,7 @@ class SampleRecord:
                 for name, scans in radars.items()
             },
             reference_from_ego=motion,
+            odom_from_ego=self.odom_from_ego,
         )
 
     def reference_from_ego(self, reading: Reading) -> Float64:

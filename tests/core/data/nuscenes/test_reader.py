@@ -12,6 +12,7 @@ from imkd_core.config import NUSCENES_CLASSES
 from imkd_core.data.nuscenes.reader import CAMERAS, LIDAR, RADARS, NuScenes
 from imkd_core.data.nuscenes.truth import DETECTION_CLASS_OF_CATEGORY, velocity_global_mps
 from imkd_core.data.point_clouds import RadarFilter
+from imkd_core.data.samples import HasPose
 from imkd_core.errors import DataError
 from imkd_core.geometry import (
     box_corners,
@@ -118,6 +119,16 @@ def test_a_frame_holds_images_scans_and_the_motion_of_each_stamp(last):
     for reading in last.readings.values():
         pose = last.global_from_reference @ frame.reference_from_ego[reading.stamp_ns]
         np.testing.assert_allclose(pose, reading.global_from_ego, atol=1e-9)
+
+
+def test_the_poses_of_two_frames_say_how_the_vehicle_moved_between_them(reader):
+    first, second = (sample.frame(with_images=False) for sample in reader.samples()[-2:])
+    moved = invert_transform(first.odom_from_ego) @ second.odom_from_ego
+    samples = reader.samples()[-2:]
+    expected = samples[0].reference_from_ego(samples[1].readings[LIDAR])
+    np.testing.assert_allclose(moved, expected, atol=1e-9)
+    assert np.linalg.norm(moved[:2, 3]) > 0.1
+    assert all(isinstance(sample, HasPose) for sample in samples)
 
 
 def test_motion_between_sensors_is_that_of_a_vehicle_that_drives_forward(last):
