@@ -7,10 +7,12 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from imkd_core.errors import ImkdError
 from imkd_core.postprocess import Thresholds, decode_boxes
 from imkd_core.preprocess import effective_cameras, prepare_inputs
 from imkd_core.runtime.backends import Backend
 from imkd_core.runtime.bundle import Bundle
+from imkd_core.runtime.memory import RESET_FAILED, FusedMemory, MemoryFacts
 from imkd_core.runtime.view_cache import ViewCache
 from imkd_core.types import Detections, Frame, SensorRig
 from imkd_core.view_lut import ViewGeometry
@@ -19,8 +21,11 @@ from imkd_core.view_lut import ViewGeometry
 class Detector:
     """Runs a bundle on frames of one rig.
 
-    `set_rig` and `thresholds` may be used from another thread than `detect`; both hold from the
-    next frame on.
+    `set_rig`, `thresholds` and `reset_memory` may be used from another thread than `detect`; they
+    hold from the next frame on.
+
+    A model with a memory remembers the frames that it was given, so they are to come in the order
+    of time, each with its `odom_from_ego`; see `runtime.memory`.
 
     Args:
         bundle: facts of the model.
@@ -44,6 +49,7 @@ class Detector:
         self._rig = rig
         self._views = ViewCache(bundle.inputs)
         self._images: NDArray[np.uint8] | None = None
+        self._memory = FusedMemory(bundle.inputs.memory, bundle.inputs.bev)
         self.thresholds = thresholds or bundle.thresholds
 
     @property
@@ -66,16 +72,34 @@ class Detector:
         """How often the look-up table was put together."""
         return self._views.tables
 
+    @property
+    def memory(self) -> MemoryFacts:
+        """What the detector remembers now."""
+        return self._memory.facts
+
+    def reset_memory(self, why: str) -> None:
+        """Forget earlier frames; a frame that is being answered is not remembered either.
+
+        Args:
+            why: a few words for the diagnostics.
+        """
+        self._memory.reset(why)
+
     def set_rig(self, rig: SensorRig) -> None:
         """Use another calibration from the next frame on; an equal one changes nothing."""
         if not rig.same_as(self._rig):
             self._rig = rig
 
-    def detect(self, frame: Frame) -> Detections:
+    def detect(self, frame: Frame, memory: FusedMemory | None = None) -> Detections:
         """Find objects in one frame; boxes are in the ego frame of its reference time.
 
         Sensors of the rig that the frame lacks are masked. `stage_ms` of the result has the
-        stages preprocess, inference and decode.
+        stages preprocess, inference and decode. A frame that cannot be answered by the network
+        empties the memory.
+
+        Args:
+            frame: what the sensors saw.
+            memory: used instead of the detector's own, by a caller with several sequences.
 
         Raises:
             SensorError: the frame holds a sensor that the rig does not know, or an image that
@@ -83,14 +107,22 @@ class Detector:
             BackendError: the network does not take this rig, or returned nonsense.
         """
         rig, thresholds = self._rig, self._thresholds
+        memory = self._memory if memory is None else memory
         ticks_ns = [time.perf_counter_ns()]
         geometry = self._geometry(frame, rig)
         images = self._image_buffer(len(rig.cameras))
         inputs = prepare_inputs(frame, rig, self._bundle.inputs, geometry, images)
+        inputs |= memory.recall(frame.stamp_ns, frame.odom_from_ego)
         ticks_ns.append(time.perf_counter_ns())
-        outputs = self._backend.run(inputs)
-        ticks_ns.append(time.perf_counter_ns())
-        detections = decode_boxes(outputs, self._bundle.head, frame.stamp_ns, thresholds)
+        try:
+            outputs = self._backend.run(inputs)
+            ticks_ns.append(time.perf_counter_ns())
+            detections = decode_boxes(outputs, self._bundle.head, frame.stamp_ns, thresholds)
+        except ImkdError:
+            memory.reset(RESET_FAILED)
+            raise
+        if self._bundle.inputs.memory.frames:
+            memory.keep(frame.stamp_ns, frame.odom_from_ego, outputs["memory"])
         ticks_ns.append(time.perf_counter_ns())
         spent_ms = (np.diff(ticks_ns) * 1e-6).tolist()
         stages = ("preprocess", "inference", "decode")

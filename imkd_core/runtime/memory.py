@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Maps of earlier frames, kept for a network that cannot keep them itself (method.md 3.5, 12.2 a).
+
+    memory = FusedMemory(bundle.inputs.memory, bundle.inputs.bev)
+    inputs |= memory.recall(frame.stamp_ns, frame.odom_from_ego)
+    outputs = backend.run(inputs)
+    memory.keep(frame.stamp_ns, frame.odom_from_ego, outputs["memory"])
+
+A map is kept only when the newest kept one is an interval old, so that a vehicle's 12 Hz look like
+the key frames that the network learned from; every frame reads what is kept. What is kept hangs on
+the frames' stamps and poses alone, never on the time of arrival: a recording replayed offline
+remembers what the vehicle did. Where the past cannot be trusted, all of it is forgotten, and the
+network runs without, as it learned to.
+"""
+
+import threading
+from collections import Counter, deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imkd_core.bev_grid import BevGrid
+from imkd_core.config import MemorySpec
+from imkd_core.geometry import Float64, invert_transform, planar_transform, yaw_of
+
+Float32 = NDArray[np.float32]
+
+#: Why a memory was emptied, where nobody asked for it.
+RESET_NO_POSE = "no pose of the vehicle"
+RESET_TIME = "the stamp did not go on"
+RESET_GAP = "too long without a frame"
+RESET_POSE = "the pose jumped"
+RESET_FAILED = "the network failed on a frame"
+
+#: Motion between two frames beyond which a pose is taken to have jumped; no car does either.
+MAX_SPEED_MPS = 70.0
+MAX_TURN_RADPS = 3.0
+
+#: Two poses closer in time than this may differ by what this time allows: they are measured.
+_LEAST_SPAN_NS = 50_000_000
+
+#: Share of the interval after which a map may be kept already: frames do not come on the dot.
+_LEAST_SHARE = 0.9
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryFacts:
+    """What is known of a memory at one moment, for diagnostics.
+
+    Attributes:
+        kind: of the `MemorySpec`; "none" holds nothing ever.
+        maps: how many it holds.
+        capacity: how many it can hold.
+        newest_age_s: of the newest map, at the last frame; None while there is none.
+        resets: reason -> how often maps were lost for it.
+        last_reset: reason of the last reset, also of one that found nothing to lose; "" at first.
+    """
+
+    kind: str
+    maps: int
+    capacity: int
+    newest_age_s: float | None
+    resets: Mapping[str, int]
+    last_reset: str
+
+
+class _Moment(NamedTuple):
+    stamp_ns: int
+    odom_from_ego: Float64
+
+
+class FusedMemory:
+    """The newest maps that a network asked to be kept, and where the vehicle was then.
+
+    May be reset from another thread than the one that recalls and keeps: a frame that was under
+    way then is not kept. The arrays of `recall` are written to again by the next `recall` or
+    `keep`.
+
+    Args:
+        spec: what the network remembers; of kind "none" everything here does nothing.
+        bev: grid of the maps.
+    """
+
+    def __init__(self, spec: MemorySpec, bev: BevGrid) -> None:
+        self._spec = spec
+        self._interval_ns = round(spec.interval_s * _LEAST_SHARE * 1e9)
+        self._max_gap_ns = round(spec.max_gap_s * 1e9)
+        count = spec.frames
+        self._arrays: dict[str, Float32] = {}
+        if count:
+            self._arrays = {
+                "history": np.zeros((count, spec.channels, *bev.shape), np.float32),
+                "history_transform": np.zeros((count, 2, 3), np.float32),
+                "history_age_s": np.zeros(count, np.float32),
+                "history_mask": np.zeros(count, np.float32),
+            }
+        self._kept: deque[_Moment] = deque(maxlen=count)  # newest first, as in `history`
+        self._written = 0  # maps at the head of `history` that are not zeros
+        self._last: _Moment | None = None
+        self._resets: Counter[str] = Counter()
+        self._last_reset = ""
+        self._lock = threading.Lock()
+
+    @property
+    def facts(self) -> MemoryFacts:
+        """What it holds now."""
+        with self._lock:
+            newest_age_s = None
+            if self._kept and self._last is not None:
+                newest_age_s = (self._last.stamp_ns - self._kept[0].stamp_ns) * 1e-9
+            return MemoryFacts(
+                kind=self._spec.kind,
+                maps=len(self._kept),
+                capacity=self._spec.frames,
+                newest_age_s=newest_age_s,
+                resets=dict(self._resets),
+                last_reset=self._last_reset,
+            )
+
+    def recall(self, stamp_ns: int, odom_from_ego: Float64 | None) -> dict[str, Float32]:
+        """Return the network's inputs of the past, newest map first; {} of kind "none".
+
+        history [K, C, Y, X]; history_transform [K, 2, 3], from the ego frame of this frame to that
+        of the map, metres; history_age_s [K]; history_mask [K]. What is missing is zeros.
+
+        Args:
+            stamp_ns: reference time of the frame that is about to be run.
+            odom_from_ego: (4, 4) pose of the vehicle then; None where it is not known, which
+                empties the memory, as do a stamp that does not go on, a gap, and a pose that jumps.
+        """
+        if not self._arrays:
+            return {}
+        with self._lock:
+            present = None if odom_from_ego is None else _Moment(stamp_ns, odom_from_ego)
+            why = self._distrust(present)
+            if why:
+                self._forget(why)
+            self._last = present
+            self._blank()
+            if present is not None:
+                self._describe(present)
+            return dict(self._arrays)
+
+    def keep(self, stamp_ns: int, odom_from_ego: Float64 | None, memory: NDArray[Any]) -> None:
+        """Keep a copy of the map of the frame that was recalled last, if it is time to.
+
+        Args:
+            stamp_ns: of that frame.
+            odom_from_ego: pose of the vehicle then; nothing is kept where it is not known.
+            memory: (C, Y, X) the network's output of that name; finite.
+        """
+        if not self._arrays or odom_from_ego is None:
+            return
+        with self._lock:
+            if self._last is None or self._last.stamp_ns != stamp_ns:
+                return  # it was reset while the network ran
+            if self._kept and stamp_ns - self._kept[0].stamp_ns < self._interval_ns:
+                return
+            self._kept.appendleft(_Moment(stamp_ns, odom_from_ego))  # the oldest falls out
+            self._written = len(self._kept)
+            history = self._arrays["history"]
+            for index in reversed(range(1, self._written)):
+                history[index] = history[index - 1]
+            history[0] = memory
+
+    def reset(self, why: str) -> None:
+        """Forget all maps.
+
+        Args:
+            why: a few words for the diagnostics.
+        """
+        with self._lock:
+            self._forget(why)
+
+    def _forget(self, why: str) -> None:
+        if self._kept:
+            self._resets[why] += 1
+        self._kept.clear()
+        self._last = None
+        self._last_reset = why
+
+    def _distrust(self, present: _Moment | None) -> str:
+        """Return why the past does not lead up to a frame; "" where it does."""
+        if present is None:
+            return RESET_NO_POSE
+        if self._last is None:
+            return ""
+        span_ns = present.stamp_ns - self._last.stamp_ns
+        if span_ns <= 0:
+            return RESET_TIME
+        if span_ns > self._max_gap_ns:
+            return RESET_GAP
+        span_s = max(span_ns, _LEAST_SPAN_NS) * 1e-9
+        last_from_ego = invert_transform(self._last.odom_from_ego) @ present.odom_from_ego
+        is_too_far = float(np.linalg.norm(last_from_ego[:3, 3])) > MAX_SPEED_MPS * span_s
+        is_turned = abs(yaw_of(last_from_ego)) > MAX_TURN_RADPS * span_s
+        return RESET_POSE if is_too_far or is_turned else ""
+
+    def _blank(self) -> None:
+        """Write zeros behind the kept maps."""
+        count = len(self._kept)
+        self._arrays["history"][count : self._written] = 0
+        self._written = count
+        for name in ("history_transform", "history_age_s", "history_mask"):
+            self._arrays[name][count:] = 0
+
+    def _describe(self, present: _Moment) -> None:
+        """Write where and when the kept maps lie, seen from a frame."""
+        for index, moment in enumerate(self._kept):
+            map_from_ego = invert_transform(moment.odom_from_ego) @ present.odom_from_ego
+            self._arrays["history_transform"][index] = planar_transform(map_from_ego)
+            self._arrays["history_age_s"][index] = (present.stamp_ns - moment.stamp_ns) * 1e-9
+            self._arrays["history_mask"][index] = 1
