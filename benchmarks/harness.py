@@ -208,6 +208,7 @@ def time_in_turns(
     rounds: int,
     warm_up: int = 2,
     calls: int = 1,
+    lead_in: int = 0,
 ) -> dict[str, Timing]:
     """Time alternatives in turns, so that whatever slows the machine slows all of them.
 
@@ -218,6 +219,8 @@ def time_in_turns(
         rounds: samples of each alternative.
         warm_up: rounds that are not counted.
         calls: of the work in one sample, which is their mean; for work below 0.1 ms.
+        lead_in: calls right before each sample that are not counted, so that caches and spinning
+            threads of the alternative before do not count.
     """
     names = list(alternatives)
     samples_ms: dict[str, list[float]] = {name: [] for name in names}
@@ -225,6 +228,8 @@ def time_in_turns(
         first = turn % len(names)
         for name in names[first:] + names[:first]:
             work = alternatives[name]
+            for _ in range(lead_in):
+                work()
             begin_ns = time.perf_counter_ns()
             for _ in range(calls):
                 work()
@@ -279,8 +284,8 @@ def run_benchmark(
     parser.add_argument("--json", type=Path, metavar="FILE", help="where the report goes")
     if add_options is not None:
         add_options(parser)
-    options = parser.parse_args(arguments)
     try:
+        options = parser.parse_args(arguments)
         report = measure(options)
     except ImkdError as error:
         sys.stderr.write(f"benchmarks.{name}: {error}\n")

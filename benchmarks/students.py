@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The students that are measured: the one that ships, and the R50 with random weights.
+
+Times hang on shapes and not on weights, so the R50 needs no training. It is exported once and
+kept below `build/benchmarks/`, under a name that says which code and configuration made it.
+"""
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx
+import torch
+from onnx import numpy_helper
+from torch import Tensor
+
+from benchmarks.machine import package_version
+from imkd_core.errors import BundleError
+from imkd_core.export.graph import DeployedStudent, deploy
+from imkd_core.mapping import from_mapping
+from imkd_core.model.budget import count_cost, total_cost
+from imkd_core.model.example import batched, example_inputs
+from imkd_core.model.student import Student
+from imkd_core.recipe import Config, ModelConfig, load_config
+from imkd_core.resources import bundle_folder
+from imkd_core.runtime.bundle import Bundle, load_bundle
+
+ROOT = Path(__file__).resolve().parents[1]
+
+R50_CONFIG = ROOT / "config" / "imkd_r50.yaml"
+
+#: What an exported R50 hangs on.
+_SOURCES = ("imkd_core/model", "imkd_core/export", "config/imkd_r50.yaml")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Subject:
+    """A student to be measured.
+
+    Attributes:
+        name: for the tables.
+        student: in evaluation mode, with random weights.
+        bundle: its files.
+        frame: inputs of one frame by name, no batch axis, made up.
+    """
+
+    name: str
+    student: Student
+    bundle: Bundle
+    frame: Mapping[str, Tensor]
+
+    def arrays(self) -> dict[str, Any]:
+        """Return the frame as numpy arrays, as a session takes them."""
+        return {name: value.numpy() for name, value in self.frame.items()}
+
+    def flops(self) -> int:
+        """Return twice the multiply-adds of one frame: what a floor is computed from."""
+        frame = {name: value.to("meta") for name, value in batched(dict(self.frame)).items()}
+        student = Student(self.student.inputs, self.student.head_spec, self._model())
+        return 2 * total_cost(count_cost(student.to("meta").eval(), frame)).macs
+
+    def _model(self) -> ModelConfig:
+        return model_of(self.bundle)
+
+
+def model_of(bundle: Bundle) -> ModelConfig:
+    """Return how the network of a bundle is built.
+
+    Raises:
+        BundleError: the bundle does not say.
+    """
+    if "model" not in bundle.producer:
+        raise BundleError(f"{bundle.root} does not say how its network is built; export it again")
+    return from_mapping(ModelConfig, bundle.producer["model"], "producer.model")
+
+
+def shipped() -> Subject:
+    """Return the student that ships; its torch side has random weights."""
+    bundle = load_bundle(bundle_folder(""))
+    torch.manual_seed(0)
+    student = Student(bundle.inputs, bundle.head, model_of(bundle)).eval()
+    frame = example_inputs(bundle.inputs)
+    return Subject(name="shipped student", student=student, bundle=bundle, frame=frame)
+
+
+def r50() -> Subject:
+    """Return the R50 student with random weights, exported now or earlier."""
+    config = load_config(R50_CONFIG)
+    torch.manual_seed(0)
+    student = Student.from_config(config).eval()
+    frame = example_inputs(config.inputs)
+    bundle = _exported(student, config)
+    return Subject(name="R50", student=student, bundle=bundle, frame=frame)
+
+
+def shipped_network() -> tuple[DeployedStudent, Bundle]:
+    """Return the shipped student in torch with the weights of its ONNX file, norms folded.
+
+    Raises:
+        BundleError: the file's weights are not those of the network that the bundle describes.
+    """
+    bundle = load_bundle(bundle_folder(""))
+    student = Student(bundle.inputs, bundle.head, model_of(bundle)).eval()
+    network = deploy(student, example_inputs(bundle.inputs))
+    graph = onnx.load(bundle.path("fp32")).graph
+    stored = {item.name: torch.tensor(numpy_helper.to_array(item)) for item in graph.initializer}
+    wanted = {name for name, _ in network.named_parameters()}
+    if absent := sorted(wanted - set(stored)):
+        raise BundleError(f"{bundle.path('fp32')} lacks weights such as {absent[0]}; export again")
+    network.load_state_dict({name: stored[name] for name in wanted}, strict=False)
+    return network, bundle
+
+
+def _exported(student: Student, config: Config) -> Bundle:
+    from imkd_core.export.onnx_export import export_onnx
+
+    folder = ROOT / "build" / "benchmarks" / f"r50-{_key()}"
+    if (folder / "bundle.json").is_file():
+        return load_bundle(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
+        made = Path(temporary) / "bundle"
+        provenance = {"trained_on": "nothing: random weights, to measure times"}
+        export_onnx(student, config, made, "imkd_r50_random", provenance, roles=("fp32",))
+        shutil.rmtree(folder, ignore_errors=True)
+        made.rename(folder)
+    return load_bundle(folder)
+
+
+def _key() -> str:
+    digest = hashlib.sha256(package_version("torch").encode())
+    for source in _SOURCES:
+        path = ROOT / source
+        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+            digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
