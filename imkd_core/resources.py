@@ -13,9 +13,6 @@ from imkd_core.errors import BundleError, ConfigError
 
 _PACKAGE = "imkd_ros"
 
-#: Environment variables that name Fast DDS's profile: of today, and up to ROS 2 Jazzy.
-PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
-
 
 def share_folder() -> Path:
     """Return the folder that holds `config`, `launch` and `models`.
@@ -66,12 +63,3 @@ def bundle_folder(given: str) -> Path:
         "and export one (`imkd train`, `imkd export`, or `make prove-real`) and name its folder in "
         "model.bundle"
     )
-
-
-def dds_profile_variable() -> str:
-    """Return the environment variable that names Fast DDS's profile to this ROS distribution.
-
-    Up to Jazzy only the older name is read; from Kilted on it warns that it is deprecated.
-    """
-    is_old = os.environ.get("ROS_DISTRO") in ("humble", "iron", "jazzy")
-    return PROFILE_VARIABLES[1] if is_old else PROFILE_VARIABLES[0]

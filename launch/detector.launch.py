@@ -8,8 +8,6 @@
 Node, player and RViz live and die together: when one ends, all end. End it with Ctrl-C (SIGINT).
 """
 
-import os
-import shutil
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
@@ -26,6 +24,7 @@ from launch.actions import (
 )
 from launch.event_handlers import OnProcessExit
 from launch.events import matches_action
+from launch.logging import launch_config
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
 from launch_ros.event_handlers import OnStateTransition
@@ -33,14 +32,12 @@ from launch_ros.events.lifecycle import ChangeState
 from lifecycle_msgs.msg import Transition
 
 from imkd_core.errors import ImkdError
-from imkd_core.resources import PROFILE_VARIABLES, bundle_folder, dds_profile_variable
+from imkd_core.resources import bundle_folder
+from imkd_ros.graph.dds_profile import DdsProfile, choose_profile, named_profile
 from imkd_ros.graph.options import GraphOptions, input_topics
 
 SHARE = Path(get_package_share_directory("imkd_ros"))
 CONFIG = SHARE / "config"
-
-#: Shared memory for the DDS profile's segments of 64 MB, one for each process.
-SHM_BYTES = 5 * 64 * 1024 * 1024
 
 #: name -> (default, description)
 ARGUMENTS = {
@@ -54,8 +51,10 @@ ARGUMENTS = {
     "rviz": ("false", "start RViz with the shipped layout"),
     "use_sim_time": ("auto", "true, false, or auto: true with a bag"),
     "dds_profile": (
-        str(CONFIG / "fastdds.xml"),
-        "Fast DDS profile for all that is started; empty = none",
+        "auto",
+        "DDS profile for all that is started: auto = the package's for the middleware in "
+        "RMW_IMPLEMENTATION, fitted to this machine, unless the environment names one; "
+        "none; or a file, taken as it is",
     ),
 }
 
@@ -90,14 +89,22 @@ def choose(given: dict[str, str], name: str, words: tuple[str, ...]) -> None:
         raise RuntimeError(f"{name}:={given[name]} must be one of {', '.join(words)}")
 
 
-def dds_profile(path: str) -> list:
-    """Return what sets the DDS profile; the user's own profile and a small /dev/shm win."""
-    if not path or any(name in os.environ for name in PROFILE_VARIABLES):
-        return []
-    if not Path("/dev/shm").is_dir() or shutil.disk_usage("/dev/shm").free < SHM_BYTES:
-        text = f"/dev/shm has less than {SHM_BYTES >> 20} MB: the DDS profile is not used, and raw "
-        return [LogInfo(msg=text + "images may get lost (docker run --shm-size=1g)")]
-    return [SetEnvironmentVariable(dds_profile_variable(), path)]
+def dds_profile(given: str) -> list:
+    """Return what sets the DDS profile, and says what the machine lacks for it."""
+    profile = chosen_profile(given)
+    remarks = [LogInfo(msg=profile.remark)] if profile.remark else []
+    return [*remarks, *(SetEnvironmentVariable(*pair) for pair in profile.variables.items())]
+
+
+def chosen_profile(given: str) -> DdsProfile:
+    if given in ("", "none"):
+        return DdsProfile()
+    if given == "auto":
+        return choose_profile(Path(launch_config.log_dir), config=CONFIG)
+    path = Path(given).expanduser()
+    if not path.is_file():
+        raise RuntimeError(f"dds_profile:={given} must be auto, none or a file that exists")
+    return named_profile(path)
 
 
 def detector(given: dict[str, str], model: Path) -> LifecycleNode:

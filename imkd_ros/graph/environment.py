@@ -3,23 +3,13 @@
 
 import contextlib
 import os
-import re
-import shutil
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from imkd_core.resources import PROFILE_VARIABLES, dds_profile_variable, share_folder
-
-#: The kernel's shared memory.
-SHARED_MEMORY = Path("/dev/shm")
-
-#: A segment may take one part in so many of the free shared memory: four participants, a reserve.
-_SHARES = 5
-
-#: Smaller segments do not hold the pictures of six cameras that come at once; bytes.
-_SMALLEST_SEGMENT, _LARGEST_SEGMENT = 4 << 20, 64 << 20
+from imkd_ros.graph.dds_profile import SHARED_MEMORY, choose_profile
 
 #: Segments this young may not be locked by their owner yet, seconds.
 _YOUNG_S = 3.0
@@ -33,9 +23,10 @@ def graph_environment(log_folder: Path, domain_id: int | None) -> Iterator[Mappi
         "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
         "PYTHONUNBUFFERED": "1",
     }
-    if not any(name in os.environ for name in PROFILE_VARIABLES):
-        profile = write_profile(share_folder() / "config" / "fastdds.xml", log_folder)
-        variables |= {dds_profile_variable(): str(profile)} if profile else {}
+    profile = choose_profile(log_folder)
+    if profile.remark:
+        sys.stderr.write(f"{profile.remark}\n")
+    variables |= profile.variables
     with _domain(domain_id) as domain:
         variables["ROS_DOMAIN_ID"] = str(domain)
         before = {name: os.environ.get(name) for name in variables}
@@ -47,29 +38,6 @@ def graph_environment(log_folder: Path, domain_id: int | None) -> Iterator[Mappi
                 os.environ.pop(name, None)
                 if value is not None:
                     os.environ[name] = value
-
-
-def write_profile(profile: Path, folder: Path, shared_memory: Path = SHARED_MEMORY) -> Path | None:
-    """Write the DDS profile with segments that fit this machine's shared memory.
-
-    With the default segment of 512 KB, best-effort readers lose pictures of six cameras that come
-    at once; with one that does not fit, DDS falls back to UDP and loses nearly all.
-
-    Returns:
-        The file; None where there is no profile or too little memory, and the default must do.
-    """
-    if not profile.is_file() or not shared_memory.is_dir():
-        return None
-    size = min(_LARGEST_SEGMENT, shutil.disk_usage(shared_memory).free // _SHARES)
-    if size < _SMALLEST_SEGMENT:
-        return None
-    text = profile.read_text(encoding="utf-8")
-    fitted = re.sub(
-        r"<segment_size>\d+</segment_size>", f"<segment_size>{size}</segment_size>", text
-    )
-    path = folder / "fastdds.xml"
-    path.write_text(fitted, encoding="utf-8")
-    return path
 
 
 def remove_dead_segments(shared_memory: Path = SHARED_MEMORY) -> int:

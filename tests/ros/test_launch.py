@@ -143,11 +143,12 @@ def is_alive(process_id):
     return True
 
 
-def test_without_a_model_it_says_what_to_do_and_starts_nothing(prefix, project_root, tmp_path):
+def test_without_arguments_the_model_of_the_package_runs(prefix, project_root, tmp_path):
     with launched(prefix, project_root, tmp_path) as (process, log):
-        assert process.wait(30) == 1
-    assert "model:=FOLDER" in log()
-    assert "process started" not in log()
+        wait_for("configured: model 'imkd_tiny'", log)
+        os.kill(process.pid, signal.SIGINT)
+        assert process.wait(20) in (0, 1)
+    assert not any(is_alive(i) for i in process_ids(log, "detector_node"))
 
 
 def test_the_node_configures_and_activates_itself_and_ends_with_sigint(
@@ -211,6 +212,7 @@ def test_a_refused_configure_ends_everything_with_the_reason(
         ("rviz:=perhaps", "true, false"),
         ("sensors:=/no/where", "not exist"),
         ("bag:=/etc", "bag"),
+        ("dds_profile:=/no/where.xml", "auto, none or a file"),
     ],
 )
 def test_a_wrong_argument_is_refused_by_name(

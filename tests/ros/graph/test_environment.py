@@ -3,41 +3,10 @@
 
 import fcntl
 import os
-import re
 import time
 from pathlib import Path
 
-import pytest
-
-from imkd_ros.graph import environment as module
-from imkd_ros.graph.environment import graph_environment, remove_dead_segments, write_profile
-
-
-def segment_size(profile: Path) -> int:
-    (size,) = re.findall(r"<segment_size>(\d+)</segment_size>", profile.read_text())
-    return int(size)
-
-
-@pytest.mark.parametrize(
-    ("free_mib", "expected_mib"), [(4000, 64), (320, 64), (64, 12.8), (20, 4), (19, None)]
-)
-def test_segments_fit_the_shared_memory(
-    project_root, tmp_path, monkeypatch, free_mib, expected_mib
-):
-    usage = module.shutil.disk_usage("/")._replace(free=free_mib << 20)
-    monkeypatch.setattr(module.shutil, "disk_usage", lambda _path: usage)
-    written = write_profile(project_root / "config" / "fastdds.xml", tmp_path, tmp_path)
-    if expected_mib is None:
-        assert written is None
-    else:
-        assert segment_size(written) == int(expected_mib * (1 << 20))
-        assert "useBuiltinTransports" in written.read_text()
-
-
-def test_without_profile_or_shared_memory_the_default_stays(project_root, tmp_path):
-    assert write_profile(tmp_path / "none.xml", tmp_path, tmp_path) is None
-    profile = project_root / "config" / "fastdds.xml"
-    assert write_profile(profile, tmp_path, tmp_path / "none") is None
+from imkd_ros.graph.environment import graph_environment, remove_dead_segments
 
 
 def test_only_segments_without_an_owner_are_removed(tmp_path):
