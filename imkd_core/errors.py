@@ -11,6 +11,7 @@ with 2; the node logs it and refuses the transition. Anything else that is raise
     ├── DataError           a file or folder of recorded data is missing or malformed
     ├── BundleError         a model bundle is missing, incomplete, altered or does not fit
     └── BackendError        an inference backend cannot be had or returned nonsense
+        └── DeviceError     what runs the model failed while it ran: another may take over
 """
 
 
@@ -40,3 +41,7 @@ class BundleError(ImkdError):
 
 class BackendError(ImkdError):
     """An inference backend cannot be had, or returned nonsense."""
+
+
+class DeviceError(BackendError):
+    """What runs the model (GPU, driver, provider) failed; the model and its inputs may be fine."""

@@ -2,7 +2,8 @@
 """Inference backends: named arrays in, named arrays out, everything checked at the border."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imkd_core.config import HeadSpec, InputSpec
-from imkd_core.errors import BackendError, BundleError, ConfigError
+from imkd_core.errors import BackendError, ConfigError, DeviceError
 from imkd_core.runtime.bundle import Bundle
 from imkd_core.runtime.contract import (
     TensorSpec,
@@ -25,11 +26,16 @@ from imkd_core.runtime.providers import (
     CPU_PROVIDER,
     LOG_SEVERITY_ERROR,
     OPENVINO_PRECISIONS,
+    OPENVINO_PROVIDER,
     ProviderSettings,
+    first_provider,
     import_onnxruntime,
     open_session,
     session_failures,
 )
+from imkd_core.runtime.roles import AUTO_ROLE, role_for
+from imkd_core.runtime.standby import StandbyBackend
+from imkd_core.runtime.warm_up import zero_inputs
 
 #: What can run a bundle; the first is the default.
 BACKENDS = ("onnxruntime", "tensorrt")
@@ -41,6 +47,9 @@ _DTYPES: Mapping[str, np.dtype[Any]] = {
     "tensor(float)": np.dtype(np.float32),
 }
 
+#: Providers that a bundle may recommend a file for.
+_RUNNERS: Mapping[str, str] = {OPENVINO_PROVIDER: "openvino", CPU_PROVIDER: "cpu"}
+
 _OTHER: np.dtype[Any] = np.dtype(np.object_)
 
 
@@ -51,10 +60,18 @@ class Backend(Protocol):
     def name(self) -> str:
         """What runs it, for reports."""
 
+    @property
+    def substitution(self) -> str:
+        """Why another backend runs the model than was asked for; empty = none does.
+
+        It may change with any run.
+        """
+
     def run(self, inputs: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
         """Return the outputs by name.
 
         Raises:
+            DeviceError: what runs the model failed.
             BackendError: an input does not fit, or an output is not finite.
         """
 
@@ -67,16 +84,19 @@ class BackendSettings:
     """How a bundle is run.
 
     Attributes:
-        role: which of the bundle's files.
+        role: which of the bundle's files; "auto" = what the bundle recommends for what runs it,
+            fp32 where it recommends nothing.
         threads: of one inference.
         allow_spinning: let idle threads spin: 1-2 ms faster on an idle machine, several times
             slower where another process wants the cores.
         providers: ONNX Runtime's execution providers, first choice first; "auto" alone takes
-            OpenVINO's plugin where it is installed and can run the model, else the CPU provider.
+            OpenVINO's plugin where it is installed and can run the model, else the CPU provider,
+            which also takes over should OpenVINO fail later.
         openvino_precision: "f32", or "device" for what OpenVINO takes by itself (bf16 with AMX).
         log_severity: least severity that ONNX Runtime logs.
         backend: "onnxruntime" or "tensorrt"; the fields below are for the latter.
-        cpu_fallback: whether ONNX Runtime takes over where TensorRT cannot run.
+        cpu_fallback: whether ONNX Runtime takes over where TensorRT cannot run, or from the frame
+            on at which it fails; then with the role that the bundle recommends for it.
         cameras: that the rig has; None = an engine for 1 to 8.
         engine_folder: where built engines are kept; None = the user's cache folder.
 
@@ -135,6 +155,7 @@ class OnnxRuntimeBackend:
         inputs: InputSpec | None = None,
         head: HeadSpec | None = None,
     ) -> None:
+        self.substitution = ""
         settings = ProviderSettings(
             threads=threads,
             allow_spinning=allow_spinning,
@@ -151,16 +172,34 @@ class OnnxRuntimeBackend:
             check_contract(model, "input", self._inputs, input_contract(inputs))
         if inputs is not None and head is not None:
             check_contract(model, "output", self._outputs, output_contract(inputs, head))
-        version = import_onnxruntime().__version__
-        self.name = f"onnxruntime {version} {self._session.get_providers()[0]}"
+        self.provider: str = self._session.get_providers()[0]
+        self.name = f"onnxruntime {import_onnxruntime().__version__} {self.provider}"
 
     def run(self, inputs: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
         """Return the outputs by name.
 
         Raises:
-            BackendError: the backend is closed, an input does not fit, the run failed, or an
-                output is not finite.
+            DeviceError: the run failed.
+            BackendError: the backend is closed, an input does not fit, or an output is not finite.
         """
+        outputs = self._outputs_of(inputs)
+        check_finite(outputs)
+        return outputs
+
+    def warm_up(self, cameras: int) -> None:
+        """Run once on zeros, whatever comes of it: a failure shows, and the next run is faster.
+
+        Args:
+            cameras: of the rig, where the file leaves their number open.
+
+        Raises:
+            BackendError: the run failed.
+        """
+        self._outputs_of(zero_inputs(self._inputs, cameras))
+
+    def _outputs_of(
+        self, inputs: Mapping[str, NDArray[np.generic]]
+    ) -> dict[str, NDArray[np.generic]]:
         if self._session is None:
             raise BackendError(f"the backend of {self._model} is closed")
         check_arrays(self._model, self._inputs, inputs)
@@ -168,10 +207,10 @@ class OnnxRuntimeBackend:
         try:
             values = self._session.run(names, {name: inputs[name] for name in self._inputs})
         except self._failures as error:
-            raise BackendError(f"inference of {self._model} failed: {error}") from None
-        outputs = dict(zip(names, values, strict=True))
-        check_finite(outputs)
-        return outputs
+            raise DeviceError(
+                f"inference of {self._model} failed on {self.name}: {error}"
+            ) from None
+        return dict(zip(names, values, strict=True))
 
     def close(self) -> None:
         """Give back memory and threads; a closed backend refuses to run."""
@@ -188,43 +227,71 @@ def open_backend(
     Args:
         bundle: verified.
         settings: how it is run.
-        report: is told, at least every 5 s, how the building of an engine proceeds, when ONNX
-            Runtime takes over from TensorRT, and why OpenVINO is not used where it is installed.
+        report: is told, at least every 5 s, how the building of an engine proceeds, when another
+            backend takes over, also while the model runs, and why OpenVINO is not used where it
+            is installed; from whatever thread that happens in.
 
     Raises:
         BundleError: the bundle has no such role, or TensorRT refuses the file.
         BackendError: the backend cannot be had, or the model does not fit the bundle.
     """
     settings = settings or BackendSettings()
-    if settings.backend == "tensorrt":
-        from imkd_core.runtime.tensorrt.backend import open_tensorrt
+    open_cpu = partial(_open_onnxruntime, bundle, settings, report)
+    if settings.backend != "tensorrt":
+        return open_cpu()
+    from imkd_core.runtime.tensorrt.backend import open_tensorrt
 
-        try:
-            return open_tensorrt(bundle, settings, report)
-        except (BackendError, BundleError) as error:
-            if not settings.cpu_fallback:
-                raise
-            backend = _open_onnxruntime(bundle, settings, report)
-            if report is not None:  # last of all: it is what the operator has to know
-                report(f"TensorRT cannot run, ONNX Runtime takes over: {error}")
-            return backend
-    return _open_onnxruntime(bundle, settings, report)
+    open_gpu = partial(open_tensorrt, bundle, settings, report)
+    if not settings.cpu_fallback:
+        return open_gpu()
+    open_cpu = partial(_open_onnxruntime, bundle, replace(settings, role=AUTO_ROLE), report)
+    words = "TensorRT cannot run, ONNX Runtime takes over"
+    return StandbyBackend(open_gpu, open_cpu, words, report)
 
 
 def _open_onnxruntime(
     bundle: Bundle, settings: BackendSettings, report: Callable[[str], None] | None
+) -> Backend:
+    """Open a file with the provider that is asked for, or with the first that can run it."""
+    providers = settings.provider_settings()
+    open_with = partial(_opened, bundle, settings, report)
+    if settings.providers != (AUTO,):
+        return open_with(providers)
+    backend = first_provider(providers, open_with, report)
+    if backend.provider != OPENVINO_PROVIDER:
+        return backend
+    open_cpu = partial(open_with, replace(providers, providers=(CPU_PROVIDER,)))
+    words = f"OpenVINO failed, {CPU_PROVIDER} takes over"
+    return StandbyBackend(lambda: backend, open_cpu, words, report)
+
+
+def _opened(
+    bundle: Bundle,
+    settings: BackendSettings,
+    report: Callable[[str], None] | None,
+    providers: ProviderSettings,
 ) -> OnnxRuntimeBackend:
-    return OnnxRuntimeBackend(
-        bundle.path(settings.role),
-        settings.threads,
-        settings.allow_spinning,
-        settings.providers,
-        settings.log_severity,
-        openvino_precision=settings.openvino_precision,
-        report=report,
+    """Open a file with a provider and run it once: some fail at their first run and not before."""
+    runner = _RUNNERS.get(providers.providers[0], "")
+    role = role_for(bundle, settings.role, runner)
+    backend = OnnxRuntimeBackend(
+        bundle.path(role),
+        providers.threads,
+        providers.allow_spinning,
+        providers.providers,
+        providers.log_severity,
+        openvino_precision=providers.openvino_precision,
         inputs=bundle.inputs,
         head=bundle.head,
     )
+    try:
+        backend.warm_up(settings.cameras or 1)
+    except BackendError:
+        backend.close()
+        raise
+    if settings.role == AUTO_ROLE and report is not None:
+        report(f"{backend.provider} runs the {role} file of bundle '{bundle.name}'")
+    return backend
 
 
 def describe_providers() -> dict[str, str]:

@@ -9,9 +9,10 @@ import importlib
 import importlib.util
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from imkd_core.errors import BackendError, ConfigError
 
@@ -27,6 +28,8 @@ OPENVINO_PRECISIONS = ("f32", "device")
 
 #: ONNX Runtime's severities: 0 verbose, 1 info, 2 warning, 3 error, 4 fatal.
 LOG_SEVERITY_ERROR = 3
+
+Opened = TypeVar("Opened")
 
 _PLUGIN_MODULE = "onnxruntime_ep_openvino"
 _PLUGIN_NAME = "imkd_openvino"
@@ -112,21 +115,40 @@ def open_session(
         BackendError: ONNX Runtime or a provider that was asked for is not there, or the file
             cannot be loaded.
     """
-    onnxruntime = import_onnxruntime()
     if settings.providers == (AUTO,):
-        if has_openvino():
-            try:
-                return _openvino_session(onnxruntime, model, settings)
-            except BackendError as error:
-                if report is not None:
-                    report(f"OpenVINO is installed and not used, {CPU_PROVIDER} runs: {error}")
-        return _session(onnxruntime, model, _options(onnxruntime, settings), [CPU_PROVIDER])
+        return first_provider(settings, partial(open_session, model), report)
+    onnxruntime = import_onnxruntime()
     available = onnxruntime.get_available_providers()
     if settings.providers[0] == OPENVINO_PROVIDER and OPENVINO_PROVIDER not in available:
         return _openvino_session(onnxruntime, model, settings)
     _check_providers(settings.providers, available)
     options = _options(onnxruntime, settings)
     return _session(onnxruntime, model, options, list(settings.providers))
+
+
+def first_provider(
+    settings: ProviderSettings,
+    open_with: Callable[[ProviderSettings], Opened],
+    report: Callable[[str], None] | None = None,
+) -> Opened:
+    """Return what is opened with the first provider that can run the model, as `AUTO` has it.
+
+    Args:
+        settings: their `providers` are replaced by one.
+        open_with: opens the model, and may try it out; a BackendError means that it cannot.
+        report: is told why, where OpenVINO was found and cannot be used.
+
+    Raises:
+        BackendError: ONNX Runtime's own CPU code cannot run it either.
+    """
+    import_onnxruntime()
+    if has_openvino():
+        try:
+            return open_with(replace(settings, providers=(OPENVINO_PROVIDER,)))
+        except BackendError as error:
+            if report is not None:
+                report(f"OpenVINO is installed and not used, {CPU_PROVIDER} runs: {error}")
+    return open_with(replace(settings, providers=(CPU_PROVIDER,)))
 
 
 def has_openvino() -> bool:

@@ -296,10 +296,14 @@ class HealthMonitor:
 
 
 def _substitution(state: InferenceState) -> list[Status]:
-    """Return a warning if another backend runs the model than was asked for."""
+    """Return a warning if another backend runs the model than was asked for; it stays."""
     if not state.substitution:
         return []
-    return [Status(name="backend", level=WARN, message=state.substitution)]
+    message = (
+        f"{state.substitution}; it stays so until the node is cleaned up and configured again, "
+        "which tries the wanted backend anew"
+    )
+    return [Status(name="backend", level=WARN, message=message)]
 
 
 def _share(names: Iterable[str], masked: list[str]) -> str:

@@ -11,7 +11,7 @@ from rclpy.lifecycle import LifecycleNode
 
 from imkd_core.errors import ImkdError
 from imkd_core.resources import bundle_folder, sensors_file
-from imkd_core.runtime.backends import Backend, BackendSettings, open_backend
+from imkd_core.runtime.backends import open_backend
 from imkd_core.runtime.bundle import load_bundle
 from imkd_core.runtime.detector import Detector
 from imkd_core.types import SensorRig
@@ -74,7 +74,9 @@ class Session:
         )
         limits = thresholds(settings, self._bundle)
         self._state = InferenceState()
-        self._backend = self._opened(backend_settings(settings, len(sensors.cameras)))
+        self._backend = open_backend(
+            self._bundle, backend_settings(settings, len(sensors.cameras)), self._log.info
+        )
         self._detector = Detector(self._bundle, self._backend, self._pipeline.rig, limits)
         self._health = HealthMonitor(
             sensors,
@@ -87,19 +89,6 @@ class Session:
         self._published_s = 0.0
         self._clock_due_s = 0.0
         self._open_topics(sensors)
-
-    def _opened(self, settings: BackendSettings) -> Backend:
-        """Open the model; the building of an engine is logged as it proceeds."""
-        said = [""]
-
-        def report(text: str) -> None:
-            said.append(text)
-            self._log.info(text)
-
-        backend = open_backend(self._bundle, settings, report)
-        if not backend.name.startswith(settings.backend):
-            self._state.substitution = said[-1]
-        return backend
 
     def _open_topics(self, sensors: Any) -> None:
         node, settings = self._node, self._settings
@@ -262,6 +251,7 @@ class Session:
             self._warn(problem)
         self._health.note_problems(problems, now_ns)
         self._state.has_subscriber = self._outputs.has_subscriber
+        self._state.substitution = self._backend.substitution
         self._state.is_time_standing = now_ns == 0 and self._steady_s() > self._clock_due_s
         statuses = self._health.evaluate(self._pipeline, self._state, now_ns)
         self._publish_health(statuses)

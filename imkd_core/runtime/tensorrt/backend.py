@@ -5,6 +5,7 @@ None of this ever ran on a GPU: its tests run it against a stand-in for CUDA and
 keeps "GPU memory" apart from the host's and executes the ONNX file.
 """
 
+import ctypes
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from imkd_core.errors import BackendError
+from imkd_core.errors import BackendError, DeviceError
 from imkd_core.runtime.backends import BackendSettings
 from imkd_core.runtime.bundle import Bundle
 from imkd_core.runtime.contract import (
@@ -23,13 +24,15 @@ from imkd_core.runtime.contract import (
     input_contract,
     output_contract,
 )
+from imkd_core.runtime.roles import role_for
 from imkd_core.runtime.tensorrt.bindings import Binding, bind
 from imkd_core.runtime.tensorrt.builder import Source, check_target, collecting_logger
-from imkd_core.runtime.tensorrt.cuda import CPU_REMEDY, Cuda, load_cuda
+from imkd_core.runtime.tensorrt.cuda import CPU_REMEDY, Cuda, SilentGpuError, load_cuda
 from imkd_core.runtime.tensorrt.engine_cache import Engine, EngineCache, default_folder
 from imkd_core.runtime.tensorrt.keys import CameraRange, Target
 from imkd_core.runtime.tensorrt.packages import import_tensorrt
 from imkd_core.runtime.tensorrt.progress import Progress
+from imkd_core.runtime.warm_up import zero_inputs
 
 Report = Callable[[str], None]
 
@@ -54,6 +57,9 @@ class TensorRtBackend:
         UnreadableEngineError: TensorRT does not take the engine back.
         BackendError: the GPU's memory is short.
     """
+
+    #: See `Backend`.
+    substitution = ""
 
     def __init__(
         self, engine: Engine, model: Path, tensorrt: Any, cuda: Cuda, report: Report | None = None
@@ -83,6 +89,7 @@ class TensorRtBackend:
         self._graph: int | None = None
         self._uses_graph = True
         self._is_closed = False
+        self._lost = ""
         key = engine.key
         self.name = f"{key.package} {key.version} {key.precision} on {key.target.gpu_name}"
 
@@ -94,9 +101,26 @@ class TensorRtBackend:
         with other shapes than the last is slower.
 
         Raises:
-            BackendError: the backend is closed, an input does not fit, the run failed, or an
-                output is not finite.
+            DeviceError: the GPU failed, or does not answer.
+            BackendError: the backend is closed, an input does not fit, or an output is not finite.
         """
+        outputs = self._outputs_of(inputs)
+        check_finite(outputs)
+        return outputs
+
+    def warm_up(self, cameras: int) -> None:
+        """Run once on zeros, whatever comes of it: a failure shows, and the next run is faster.
+
+        Raises:
+            BackendError: the run failed.
+        """
+        self._outputs_of(zero_inputs(self.inputs, cameras))
+
+    def _outputs_of(
+        self, inputs: Mapping[str, NDArray[np.generic]]
+    ) -> dict[str, NDArray[np.generic]]:
+        if self._lost:
+            raise SilentGpuError(self._lost)
         if self._is_closed:
             raise BackendError(f"the backend of {self._model} is closed")
         check_arrays(self._model, self.inputs, inputs)
@@ -106,12 +130,21 @@ class TensorRtBackend:
             self._take_shapes(shapes)
         for binding in taken:
             binding.put(inputs[binding.name], shapes[binding.name])
-        self._execute()
-        outputs = {
+        try:
+            self._execute()
+        except SilentGpuError as error:
+            self._lost = f"{error}; the model has to be opened again"
+            self._abandon()
+            raise
+        return {
             b.name: b.view(self._shapes[b.name]).copy() for b in self._bindings if not b.is_input
         }
-        check_finite(outputs)
-        return outputs
+
+    def _abandon(self) -> None:
+        """Let go of a GPU that hangs: giving anything back would wait for it without end."""
+        self._is_closed = True
+        held = (self._context, self._engine, self._runtime, self._stack.pop_all())
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(held))  # never destroyed, not even at exit
 
     def close(self) -> None:
         """Give memory and the engine back; a closed backend refuses to run."""
@@ -154,7 +187,7 @@ class TensorRtBackend:
                 size_bytes = self._size_bytes(binding)
                 self._cuda.to_device(binding.device, binding.host, size_bytes, self._stream)
         if not self._context.execute_async_v3(self._stream):
-            raise BackendError(f"inference of {self._model} failed: {self._errors()}")
+            raise DeviceError(f"inference of {self._model} failed: {self._errors()}")
         for binding in self._bindings:
             if not binding.is_input:
                 size_bytes = self._size_bytes(binding)
@@ -207,12 +240,13 @@ def open_tensorrt(
         BackendError: no GPU, no driver, no TensorRT, no memory, or the model does not fit the
             bundle.
     """
-    model = bundle.path(settings.role)
+    role = role_for(bundle, settings.role, "tensorrt")
+    model = bundle.path(role)
     cuda = load_cuda()
     target = cuda.device()
     tensorrt = import_tensorrt()
     check_target(tensorrt, target)
-    source = Source.read(model, settings.role)
+    source = Source.read(model, role)
     count = settings.cameras
     cameras = CameraRange() if count is None else CameraRange.exactly(count)
     cache = EngineCache(tensorrt, settings.engine_folder or default_folder(), report)
@@ -221,6 +255,7 @@ def open_tensorrt(
         check_contract(model, "input", backend.inputs, input_contract(bundle.inputs))
         expected = output_contract(bundle.inputs, bundle.head)
         check_contract(model, "output", backend.outputs, expected)
+        backend.warm_up(count or 1)
     except BackendError:
         backend.close()
         raise

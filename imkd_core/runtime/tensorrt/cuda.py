@@ -11,6 +11,7 @@ import ctypes.util
 import importlib.util
 import math
 import os
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from imkd_core.errors import BackendError
+from imkd_core.errors import BackendError, DeviceError
 from imkd_core.runtime.tensorrt.keys import Target
 
 #: What TensorRT's users can do instead.
@@ -28,13 +29,21 @@ CPU_REMEDY = "or choose the backend 'onnxruntime', which runs on the CPU"
 _SONAMES = ("libcudart.so.13", "libcudart.so.12", "libcudart.so")
 
 # Of driver_types.h; the same in CUDA 11, 12 and 13.
-_SUCCESS, _OUT_OF_MEMORY, _OLD_DRIVER, _NO_DEVICE = 0, 2, 35, 100
+_SUCCESS, _OUT_OF_MEMORY, _OLD_DRIVER, _NO_DEVICE, _NOT_READY = 0, 2, 35, 100, 600
 _HOST_TO_DEVICE, _DEVICE_TO_HOST = 1, 2
 _CAPTURE_OF_THIS_THREAD = 1
 _MAJOR, _MINOR = 75, 76
 
 #: Larger than cudaDeviceProp of any version; the name is its first field.
 _PROPERTIES_BYTES, _NAME_BYTES = 1 << 14, 256
+
+#: Longest wait for a run, seconds: then the GPU is given up, in time for another to take over
+#: within the 5 s that are promised.
+PATIENCE_S = 3.0
+
+#: How often a run is asked for, seconds. Sleeping leaves the core to others; CUDA's own waiting
+#: would spin, or never come back from a GPU that hangs.
+_POLL_S = 50e-6
 
 _REMEDIES = {
     _OUT_OF_MEMORY: "the GPU's memory is full: stop what else runs on it",
@@ -57,7 +66,7 @@ _ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "cudaFreeHost": (_POINTER,),
     "cudaMemcpyAsync": (_POINTER, _POINTER, _SIZE, _INT, _POINTER),
     "cudaStreamCreateWithFlags": (_POINTER_OUT, ctypes.c_uint),
-    "cudaStreamSynchronize": (_POINTER,),
+    "cudaStreamQuery": (_POINTER,),
     "cudaStreamDestroy": (_POINTER,),
     "cudaStreamBeginCapture": (_POINTER, _INT),
     "cudaStreamEndCapture": (_POINTER, _POINTER_OUT),
@@ -69,6 +78,10 @@ _ARGUMENTS: dict[str, tuple[Any, ...]] = {
 
 #: Does not wait for the legacy default stream.
 _NON_BLOCKING = 1
+
+
+class SilentGpuError(DeviceError):
+    """The GPU does not answer; what it holds cannot be taken back."""
 
 
 class Cuda:
@@ -143,8 +156,21 @@ class Cuda:
         return self._made("cudaStreamCreateWithFlags", _NON_BLOCKING)
 
     def synchronize(self, stream: int) -> None:
-        """Wait until all work of a stream is done."""
-        self._call("cudaStreamSynchronize", stream)
+        """Wait until all work of a stream is done.
+
+        Raises:
+            SilentGpuError: it is not, after `PATIENCE_S`.
+            DeviceError: it failed.
+        """
+        due_s = time.monotonic() + PATIENCE_S
+        while (code := self._library.cudaStreamQuery(stream)) == _NOT_READY:
+            if time.monotonic() > due_s:
+                raise SilentGpuError(
+                    f"the GPU did not answer within {PATIENCE_S:g} s; see 'nvidia-smi' and the "
+                    f"kernel log, {CPU_REMEDY}"
+                )
+            time.sleep(_POLL_S)
+        self._check("cudaStreamQuery", code)
 
     def destroy_stream(self, stream: int) -> None:
         """Give a stream back."""
@@ -203,7 +229,7 @@ class Cuda:
             return
         text = (self._library.cudaGetErrorString(code) or b"unknown error").decode()
         remedy = _REMEDIES.get(code, "see 'nvidia-smi' and the kernel log")
-        raise BackendError(f"CUDA: {name}: {text} (error {code}); {remedy}, {CPU_REMEDY}")
+        raise DeviceError(f"CUDA: {name}: {text} (error {code}); {remedy}, {CPU_REMEDY}")
 
 
 def load_cuda() -> Cuda:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from imkd_core.config import HeadSpec
-from imkd_core.errors import BackendError, BundleError, ConfigError
+from imkd_core.errors import BackendError, BundleError, ConfigError, DeviceError
 from imkd_core.preprocess import prepare_inputs
 from imkd_core.runtime.backends import (
     BackendSettings,
@@ -190,6 +190,19 @@ def test_threads_and_spinning_reach_the_session(tmp_path):
 def test_impossible_settings_are_refused(values):
     with pytest.raises(ConfigError, match=next(iter(values))):
         BackendSettings(**values)
+
+
+def test_what_fails_at_its_first_run_fails_when_it_is_opened(tmp_path):
+    fragile = make_bundle(tmp_path / "b", is_fragile=True)
+    with pytest.raises(DeviceError, match="failed on onnxruntime"):
+        open_backend(fragile, BackendSettings(threads=1, cameras=3))
+    open_backend(fragile, BackendSettings(threads=1, cameras=1)).close()
+
+
+def test_a_model_that_gives_nonsense_for_zeros_is_opened_and_judged_by_its_frames(tmp_path, inputs):
+    backend = open_backend(make_bundle(tmp_path / "b", scale=np.nan), BackendSettings(threads=1))
+    with pytest.raises(BackendError, match="not finite"):
+        backend.run(inputs)
 
 
 def test_the_cpu_provider_is_described():

@@ -13,7 +13,7 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 import pytest
 
-from imkd_core.errors import BackendError, ConfigError
+from imkd_core.errors import BackendError, ConfigError, DeviceError
 from imkd_core.preprocess import prepare_inputs
 from imkd_core.runtime.backends import BackendSettings, OnnxRuntimeBackend, open_backend
 from imkd_core.runtime.providers import (
@@ -30,6 +30,7 @@ from tests.core.runtime.made_up_bundle import SPEC, make_bundle, save_model
 
 onnxruntime = pytest.importorskip("onnxruntime")
 
+REAL_SESSION = onnxruntime.InferenceSession
 EXPLICIT = ProviderSettings(providers=(OPENVINO_PROVIDER,), threads=3)
 
 
@@ -165,6 +166,59 @@ def test_where_it_was_asked_for_nothing_takes_over(plugin, monkeypatch, model, s
         open_session(model, EXPLICIT)
 
 
+@pytest.fixture
+def pretended(plugin, monkeypatch, tmp_path):
+    """OpenVINO that is the CPU provider under its name; `fail` makes its runs fail."""
+    state = SimpleNamespace(fail=False, bundle=make_bundle(tmp_path / "tiny"))
+
+    class Session:
+        def __init__(self, path, options, names):
+            self.is_openvino = names is None
+            self.real = REAL_SESSION(path, providers=[CPU_PROVIDER])
+            self.get_inputs, self.get_outputs = self.real.get_inputs, self.real.get_outputs
+
+        def get_providers(self):
+            return [OPENVINO_PROVIDER if self.is_openvino else CPU_PROVIDER]
+
+        def run(self, names, inputs):
+            if self.is_openvino and state.fail:
+                raise RuntimeError("primitive not implemented")
+            return self.real.run(names, inputs)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
+    return state
+
+
+def inputs_of(cameras):
+    rig = rig_of(cameras=cameras)
+    return prepare_inputs(frame_of(rig), rig, SPEC)
+
+
+def test_a_graph_that_fails_at_its_first_run_alone_goes_to_the_cpu_and_says_why(pretended):
+    pretended.fail, said = True, []
+    backend = open_backend(pretended.bundle, BackendSettings(threads=1), said.append)
+    assert backend.name.endswith(CPU_PROVIDER)
+    assert backend.substitution == ""  # "auto" leaves it to us
+    (text,) = said
+    assert "primitive not implemented" in text
+    assert f"not used, {CPU_PROVIDER} runs" in text
+    explicit = BackendSettings(threads=1, providers=(OPENVINO_PROVIDER,))
+    with pytest.raises(DeviceError, match="primitive not implemented"):
+        open_backend(pretended.bundle, explicit)
+
+
+def test_openvino_that_fails_later_is_replaced_in_that_very_frame(pretended):
+    said = []
+    backend = open_backend(pretended.bundle, BackendSettings(threads=1), said.append)
+    assert backend.name.endswith(OPENVINO_PROVIDER)
+    assert backend.run(inputs_of(3))
+    pretended.fail = True
+    assert backend.run(inputs_of(3))["boxes"].shape == (4, 10)
+    assert backend.name.endswith(CPU_PROVIDER)
+    assert said == [backend.substitution]
+    assert "primitive not implemented" in backend.substitution
+
+
 def test_where_it_is_not_installed_the_cpu_runs_and_nobody_is_told(monkeypatch, model):
     monkeypatch.setitem(sys.modules, "onnxruntime_ep_openvino", None)
     said = []
@@ -195,8 +249,7 @@ def test_the_real_plugin_gives_the_numbers_of_the_cpu_provider(tmp_path):
         openvino_devices()
     except BackendError as error:
         pytest.skip(str(error))
-    bundle, rig = make_bundle(tmp_path / "tiny"), rig_of(cameras=3)
-    inputs = prepare_inputs(frame_of(rig), rig, SPEC)
+    bundle, inputs = make_bundle(tmp_path / "tiny"), inputs_of(3)
     backend = open_backend(bundle, BackendSettings(threads=1))
     assert OPENVINO_PROVIDER in backend.name
     expected = OnnxRuntimeBackend(bundle.path("fp32"), threads=1).run(inputs)

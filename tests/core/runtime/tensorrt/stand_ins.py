@@ -15,7 +15,7 @@ import onnxruntime
 
 NAMES = {"float": "FLOAT", "int32": "INT32", "uint8": "UINT8"}
 DTYPES = {"FLOAT": np.float32, "INT32": np.int32, "UINT8": np.uint8}
-OUT_OF_MEMORY, NOT_SUPPORTED, NO_DEVICE = 2, 900, 100
+OUT_OF_MEMORY, NOT_SUPPORTED, NO_DEVICE, NOT_READY, ILLEGAL_ADDRESS = 2, 900, 100, 600, 700
 
 
 class StandInCudart:
@@ -54,6 +54,14 @@ class StandInCudart:
             return do(*arguments) or 0
 
         return function
+
+    def fail(self, name, code):
+        """From now on every call of a function fails."""
+        self._fail[name] = (0, code)
+
+    def heal(self):
+        """Nothing fails any more."""
+        self._fail.clear()
 
     def _new(self, out, what):
         self._next += 1
@@ -100,10 +108,12 @@ class StandInCudart:
     def do_StreamDestroy(self, stream):  # noqa: N802
         del self.handles[stream]
 
-    def do_StreamSynchronize(self, stream):  # noqa: N802
+    def do_StreamQuery(self, stream):  # noqa: N802
+        """Work takes until it was asked for twice."""
         work, self.handles[stream] = self.handles[stream], []
         for do in work:
             do()
+        return NOT_READY if work else 0
 
     def do_MemcpyAsync(self, to, source, size_bytes, kind, stream):  # noqa: N802
         assert kind in (1, 2)

@@ -6,24 +6,27 @@ import time
 import numpy as np
 import pytest
 
-from imkd_core.errors import BackendError, BundleError
+from imkd_core.errors import BackendError, BundleError, DeviceError
 from imkd_core.preprocess import prepare_inputs
 from imkd_core.runtime.backends import BackendSettings, OnnxRuntimeBackend, open_backend
+from imkd_core.runtime.bundle import write_bundle
 from imkd_core.runtime.contract import input_contract, output_contract
 from imkd_core.runtime.tensorrt import backend as module
-from imkd_core.runtime.tensorrt import engine_cache
+from imkd_core.runtime.tensorrt import cuda, engine_cache
 from imkd_core.runtime.tensorrt.backend import (
     TensorRtBackend,
     UnreadableEngineError,
     open_tensorrt,
 )
 from imkd_core.runtime.tensorrt.builder import BuiltEngine, build_engine
-from imkd_core.runtime.tensorrt.cuda import Cuda, load_cuda
+from imkd_core.runtime.tensorrt.cuda import Cuda, SilentGpuError, load_cuda
 from imkd_core.runtime.tensorrt.engine_cache import Engine
 from imkd_core.runtime.tensorrt.keys import CameraRange, EngineKey, Target
 from tests.core.rigs import frame_of, rig_of
 from tests.core.runtime.made_up_bundle import HEAD, SPEC, make_bundle
 from tests.core.runtime.tensorrt.stand_ins import (
+    ILLEGAL_ADDRESS,
+    NOT_READY,
     NOT_SUPPORTED,
     OUT_OF_MEMORY,
     StandInCudart,
@@ -304,6 +307,79 @@ def test_whatever_tensorrt_refuses_the_cpu_takes_over_if_it_may(
     assert backend.name.startswith("onnxruntime")
     assert str(error) in open_bench.lines[-1]
     assert (open_bench.cudart.memory, open_bench.cudart.handles) == ({}, {})
+
+
+@pytest.mark.parametrize("code", [ILLEGAL_ADDRESS, OUT_OF_MEMORY])
+def test_a_gpu_that_fails_while_it_runs_is_replaced_in_that_very_frame(open_bench, bundle, code):
+    backend = open_bench.open(bundle, cpu_fallback=True, threads=1)
+    reference = OnnxRuntimeBackend(bundle.path("fp32"), threads=1)
+    assert backend.name.startswith("tensorrt")
+    assert backend.substitution == ""
+    open_bench.cudart.fail("StreamQuery", code)
+    inputs = inputs_of(3)
+    np.testing.assert_array_equal(backend.run(inputs)["boxes"], reference.run(inputs)["boxes"])
+    assert backend.name.startswith("onnxruntime")
+    assert f"error {code}" in backend.substitution
+    assert open_bench.lines[-1] == backend.substitution
+    assert (open_bench.cudart.memory, open_bench.cudart.handles) == ({}, {})
+
+
+def test_without_leave_to_fall_back_every_run_is_an_error_that_names_the_cpu(open_bench, bundle):
+    backend = open_bench.open(bundle)
+    open_bench.cudart.fail("StreamQuery", ILLEGAL_ADDRESS)
+    for _ in range(2):
+        with pytest.raises(DeviceError, match=r"error 700.*runs on the CPU"):
+            backend.run(inputs_of(3))
+    open_bench.cudart.heal()
+    assert backend.run(inputs_of(3))["boxes"].shape == (HEAD.candidates, 10)
+
+
+def test_a_gpu_that_does_not_answer_is_given_up_in_time_and_never_waited_for_again(
+    open_bench, bundle, monkeypatch
+):
+    monkeypatch.setattr(cuda, "PATIENCE_S", 0.05)
+    backend = open_bench.open(bundle)
+    open_bench.cudart.fail("StreamQuery", NOT_READY)
+    with pytest.raises(SilentGpuError, match="did not answer within"):
+        backend.run(inputs_of(3))
+    before = len(open_bench.cudart.calls)
+    with pytest.raises(SilentGpuError, match="has to be opened again"):
+        backend.run(inputs_of(3))
+    backend.close()
+    assert len(open_bench.cudart.calls) == before
+
+
+def test_patience_with_a_gpu_and_the_cpus_start_fit_into_the_5_s_that_are_promised():
+    assert cuda.PATIENCE_S <= 4
+
+
+@pytest.mark.parametrize("function", ["StreamQuery", "MemcpyAsync"])
+def test_what_fails_at_its_first_run_fails_when_it_is_opened(open_bench, bundle, function):
+    open_bench.cudart.fail(function, ILLEGAL_ADDRESS)
+    with pytest.raises(DeviceError, match="error 700"):
+        open_bench.open(bundle)
+    assert (open_bench.cudart.memory, open_bench.cudart.handles) == ({}, {})
+    assert open_bench.open(bundle, cpu_fallback=True).name.startswith("onnxruntime")
+
+
+def test_each_runner_gets_the_file_that_the_bundle_recommends_for_it(open_bench, tmp_path):
+    plain = make_bundle(tmp_path / "b")
+    bundle = write_bundle(
+        plain.root,
+        name="tiny",
+        inputs=SPEC,
+        head=HEAD,
+        files=dict.fromkeys(("fp32", "fp16", "int8_u8"), "model.onnx"),
+        provenance={"recommended": {"tensorrt": "fp16", "cpu": "int8_u8"}},
+        producer={},
+    )
+    backend = open_bench.open(bundle, role="auto")
+    assert " fp16 on " in backend.name
+    backend.close()
+    open_bench.cudart.fail("StreamQuery", ILLEGAL_ADDRESS)
+    backend = open_bench.open(bundle, role="fp16", cpu_fallback=True)
+    assert backend.name.endswith("CPUExecutionProvider")
+    assert "CPUExecutionProvider runs the int8_u8 file of bundle 'tiny'" in open_bench.lines
 
 
 def test_a_role_that_the_bundle_lacks_is_refused(open_bench, bundle):
