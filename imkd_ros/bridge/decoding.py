@@ -120,13 +120,14 @@ class PendingFrame:
         stamp_ns: the reference time.
         cameras: name -> image.
         radars: name -> scans, newest first.
-        reference_from_ego: see `imkd_core.types.Frame`.
+        reference_from_ego, odom_from_ego: see `imkd_core.types.Frame`.
     """
 
     stamp_ns: int
     cameras: Mapping[str, PendingImage]
     radars: Mapping[str, tuple[RadarCloud, ...]]
     reference_from_ego: Mapping[int, Float64]
+    odom_from_ego: Float64 | None = None
 
     def motion_at(self, stamp_ns: int) -> Float64:
         """Return `reference_from_ego` of a reading's stamp; identity where it is unknown."""
@@ -149,6 +150,7 @@ class PendingFrame:
             cameras=cameras,
             radars=self.radars,
             reference_from_ego=self.reference_from_ego,
+            odom_from_ego=self.odom_from_ego,
         )
 
 

@@ -116,6 +116,10 @@ class EgoMotion:
             now_ns,
         )
 
+    def pose_at(self, stamp_ns: int) -> Float64 | None:
+        """Return (4, 4) `odom_from_ego` at a stamp; None where it is not known."""
+        return self._poses.pose_at(stamp_ns)
+
     def relative(self, reference_ns: int, stamps_ns: Iterable[int]) -> dict[int, Float64]:
         """Return stamp -> `reference_from_ego`, for those of the stamps that are known."""
         known = {}

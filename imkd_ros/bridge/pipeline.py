@@ -317,6 +317,7 @@ class Pipeline:
                 cameras={n: readings[n] for n in self._sensors.cameras if n in readings},
                 radars={n: readings[n] for n in self._sensors.radars if n in readings},
                 reference_from_ego=motion,
+                odom_from_ego=self._motion.pose_at(slot.stamp_ns),
             )
         ]
 

@@ -27,12 +27,17 @@ def save_model(
     outputs: dict | None = None,
     scale: float = 1.0,
     is_fragile: bool = False,
+    is_afraid_of_the_dark: bool = False,
 ) -> Path:
     """Write a graph of the contract's form; names -> (dtype, shape) change it, None drops.
 
     Box 0 is a car whose x is 5 m plus the number of live cameras plus 10 if radar is live, and
     whose y is the mean of all image values / 255. `scale` multiplies boxes (inf breaks them). A
-    fragile graph adds arrays that only fit each other for one camera.
+    fragile graph adds arrays that only fit each other for one camera; one that is afraid of the
+    dark answers NaN to images that are black.
+
+    With a memory the map to keep is 1 plus the sum of the means of the remembered maps, and box 0
+    tells of the past: its z is the number of maps, vx that sum, vy the sum of all shifts.
     """
     takes = {n: (s.dtype.name, s.shape) for n, s in input_contract(spec).items()}
     gives = {n: (s.dtype.name, s.shape) for n, s in output_contract(spec, head).items()}
@@ -77,12 +82,23 @@ def save_model(
         nodes[0] = helper.make_node("ReduceSum", ["sum"], ["live"], keepdims=0)
         nodes.insert(0, helper.make_node("Reshape", ["camera_params", "flat"], ["all_params"]))
         nodes.insert(1, helper.make_node("Add", ["camera_mask", "all_params"], ["sum"]))
+    if is_afraid_of_the_dark:
+        constants["none"] = np.array([0], np.float32)
+        at = next(i for i, node in enumerate(nodes) if node.output[0] == "y")
+        nodes[at : at + 1] = [
+            helper.make_node("Log", ["mean"], ["brightness"]),
+            helper.make_node("Mul", ["brightness", "none"], ["fear"]),
+            helper.make_node("Mul", ["mean", "share"], ["calm"]),
+            helper.make_node("Add", ["calm", "fear"], ["y"]),
+        ]
+    if spec.memory.frames:
+        nodes = _remembering(nodes, constants, spec, m)
     sources = {"scores": "scores_", "labels": "labels_", "i_cam": "i_cam_", "i_rad": "i_rad_"}
     nodes += [helper.make_node("Identity", [s], [n]) for n, s in sources.items() if n in gives]
     nodes += [
         helper.make_node("Identity", ["scores_"], [n])
         for n in gives
-        if n not in (*sources, "boxes")
+        if n not in (*sources, "boxes", "memory")
     ]
     graph = helper.make_graph(
         nodes,
@@ -94,6 +110,41 @@ def save_model(
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
     onnx.save(model, path)
     return path
+
+
+def _remembering(nodes, constants, spec, candidates):
+    """Let box 0 tell of the past, and give a map to keep."""
+    rows = np.zeros((3, candidates, 10), np.float32)
+    rows[0, 0, 2], rows[1, 0, 8], rows[2, 0, 9] = 1, 1, 1
+    constants |= {
+        "first_z": rows[0],
+        "first_vx": rows[1],
+        "first_vy": rows[2],
+        "map_axes": np.array([1, 2, 3], np.int64),
+        "shift_column": np.array([2], np.int64),
+        "one": np.array(1, np.float32),
+        "ones": np.ones((spec.memory.channels, *spec.bev.shape), np.float32),
+    }
+    scaled = next(node for node in nodes if node.output[0] == "boxes")
+    scaled.input[0] = "remembered"
+    extra = [
+        helper.make_node("ReduceMean", ["history", "map_axes"], ["means"], keepdims=0),
+        helper.make_node("Mul", ["means", "history_mask"], ["live_means"]),
+        helper.make_node("ReduceSum", ["live_means"], ["past"], keepdims=0),
+        helper.make_node("ReduceSum", ["history_mask"], ["maps"], keepdims=0),
+        helper.make_node("Gather", ["history_transform", "shift_column"], ["shifts"], axis=2),
+        helper.make_node("ReduceSum", ["shifts"], ["shift"], keepdims=0),
+        helper.make_node("Add", ["one", "past"], ["level"]),
+        helper.make_node("Mul", ["ones", "level"], ["memory"]),
+        helper.make_node("Mul", ["first_z", "maps"], ["told_maps"]),
+        helper.make_node("Mul", ["first_vx", "past"], ["told_past"]),
+        helper.make_node("Mul", ["first_vy", "shift"], ["told_shift"]),
+        helper.make_node("Add", ["placed", "told_maps"], ["with_maps"]),
+        helper.make_node("Add", ["with_maps", "told_past"], ["with_past"]),
+        helper.make_node("Add", ["with_past", "told_shift"], ["remembered"]),
+    ]
+    at = nodes.index(scaled)
+    return [*nodes[:at], *extra, *nodes[at:]]
 
 
 def _value(name: str, dtype: str, shape) -> onnx.ValueInfoProto:

@@ -8,14 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from imkd_core.config import MemorySpec
 from imkd_core.errors import BackendError, ConfigError, SensorError
 from imkd_core.geometry import rigid_transform
 from imkd_core.postprocess import Thresholds
 from imkd_core.runtime.backends import BackendSettings, open_backend
 from imkd_core.runtime.detector import Detector
+from imkd_core.runtime.memory import RESET_FAILED, RESET_NO_POSE, RESET_TIME, FusedMemory
 from imkd_core.runtime.view_cache import POSE_TOLERANCE_M, POSE_TOLERANCE_RAD
 from imkd_core.types import CameraModel, Frame, SensorRig
-from tests.core.rigs import STAMP_NS, camera_of, frame_of, rig_of, rotation
+from tests.core.rigs import STAMP_NS, camera_of, frame_of, rig_of, rotation, spec_of
 from tests.core.runtime.made_up_bundle import make_bundle
 
 RIG = rig_of(cameras=3, radars=2)
@@ -230,3 +232,108 @@ def test_the_rig_may_change_while_another_thread_detects(bundle, backend):
         count = len(inputs["images"])
         assert count in (1, 3)
         assert len(inputs["camera_params"]) == len(inputs["frustum_mask"]) == count
+
+
+# --- memory --------------------------------------------------------------------------------------
+
+MEMORIES = {
+    "window": MemorySpec(kind="window", frames=2, channels=3),
+    "recurrent": MemorySpec(kind="recurrent", frames=1, channels=3),
+}
+
+
+@pytest.fixture(scope="module")
+def remembering(tmp_path_factory):
+    """Kind -> bundle of a graph that tells what it is given of the past, and fears the dark."""
+    root = tmp_path_factory.mktemp("remembering")
+    return {
+        kind: make_bundle(root / kind, spec_of(memory=memory), is_afraid_of_the_dark=True)
+        for kind, memory in MEMORIES.items()
+    }
+
+
+def moment(step, x_m=None, is_dark=False):
+    """A frame every half second; 2 m further each, where nothing else is said."""
+    pose = rigid_transform(np.eye(3), (2.0 * step if x_m is None else x_m, 0, 0))
+    stamp_ns = STAMP_NS + step * 500_000_000
+    frame = frame_of(RIG, seed=step, stamp_ns=stamp_ns, odom_from_ego=pose)
+    return part(frame, set(), stamp_ns=stamp_ns, odom_from_ego=pose) if is_dark else frame
+
+
+def past(detections):
+    """Number of maps, sum of their means, sum of their shifts."""
+    z, (vx, vy) = detections.center_m[0, 2], detections.velocity_mps[0]
+    return round(float(z)), round(float(vx), 3), round(float(vy), 3)
+
+
+EXPECTED = {
+    # A map's level is 1 plus the sum of those before it; the maps lie 2 m and 4 m behind.
+    "window": [(0, 0, 0), (1, 1, 2), (2, 3, 6), (2, 6, 6), (2, 11, 6)],
+    "recurrent": [(0, 0, 0), (1, 1, 2), (1, 2, 2), (1, 3, 2), (1, 4, 2)],
+}
+
+
+@pytest.mark.parametrize("kind", MEMORIES)
+def test_a_model_with_a_memory_is_given_what_it_said_before(remembering, kind):
+    detector = Detector(remembering[kind], open_backend(remembering[kind]), RIG)
+    assert [past(detector.detect(moment(step))) for step in range(5)] == EXPECTED[kind]
+    facts = detector.memory
+    assert (facts.kind, facts.maps) == (kind, MEMORIES[kind].frames)
+
+
+def test_a_model_without_memory_answers_frames_without_poses_in_any_order(bundle, backend):
+    detector = Detector(bundle, backend, RIG)
+    for step in (3, 1, 1):
+        assert len(detector.detect(frame_of(RIG, stamp_ns=STAMP_NS + step))) == 4
+    assert (detector.memory.kind, detector.memory.last_reset) == ("none", "")
+
+
+def test_a_model_that_returns_nan_loses_its_memory_and_the_frame_and_lives(remembering):
+    detector = Detector(remembering["window"], open_backend(remembering["window"]), RIG)
+    for step in range(3):
+        detector.detect(moment(step))
+    with pytest.raises(BackendError, match="not finite"):
+        detector.detect(moment(3, is_dark=True))
+    assert detector.memory.maps == 0
+    assert dict(detector.memory.resets) == {RESET_FAILED: 1}
+    assert [past(detector.detect(moment(step))) for step in (4, 5)] == EXPECTED["window"][:2]
+
+
+def test_a_frame_that_never_reached_the_model_leaves_the_memory_alone(remembering):
+    detector = Detector(remembering["window"], open_backend(remembering["window"]), RIG)
+    for step in range(2):
+        detector.detect(moment(step))
+    with pytest.raises(SensorError):
+        detector.detect(frame_of(rig_of(cameras=4), odom_from_ego=np.eye(4)))
+    assert past(detector.detect(moment(2))) == EXPECTED["window"][2]
+
+
+def test_the_memory_ends_with_the_pose_the_order_of_time_or_on_demand(remembering):
+    bundle = remembering["recurrent"]
+    detector = Detector(bundle, open_backend(bundle), RIG)
+    begin = EXPECTED["recurrent"][:2]
+
+    def restart():
+        return [past(detector.detect(moment(step))) for step in (0, 1)]
+
+    assert restart() == begin
+    assert restart() == begin
+    assert detector.memory.last_reset == RESET_TIME
+    lost = moment(2)
+    lost = Frame(stamp_ns=lost.stamp_ns, cameras=lost.cameras, radars=lost.radars)
+    assert past(detector.detect(lost)) == (0, 0, 0)
+    assert detector.memory.last_reset == RESET_NO_POSE
+    assert restart() == begin
+    detector.reset_memory("deactivated")
+    assert detector.memory.last_reset == "deactivated"
+    assert past(detector.detect(moment(2))) == (0, 0, 0)
+
+
+def test_several_sequences_may_go_through_one_detector_each_with_its_memory(remembering):
+    bundle = remembering["window"]
+    detector = Detector(bundle, open_backend(bundle), RIG)
+    memories = [FusedMemory(bundle.inputs.memory, bundle.inputs.bev) for _ in range(2)]
+    answers = [[past(detector.detect(moment(step), one)) for one in memories] for step in range(5)]
+    assert [first for first, _ in answers] == [second for _, second in answers]
+    assert [first for first, _ in answers] == EXPECTED["window"]
+    assert detector.memory.maps == 0

@@ -197,6 +197,41 @@ def test_ego_motion_of_every_stamp_comes_from_tf():
     assert frame.motion_at(stamp_ns - 5 * MS)[0, 3] == pytest.approx(-0.05)
 
 
+def driven(arrival_ms, ego_frame="odom"):
+    """Drive 1 m every 100 ms; return the frames. Messages come so long after their stamps."""
+    pipeline = calibrated(ego_frame=ego_frame)
+    frames = []
+    for step in range(1, 6):
+        stamp_ns, late_ns = START_NS + step * 100 * MS, arrival_ms * MS
+        pipeline.on_message(TF_TOPIC, odom(stamp_ns - 5 * MS, step - 0.05), stamp_ns)
+        frames += pipeline.on_message(
+            TF_TOPIC, odom(stamp_ns + 5 * MS, step + 0.05), stamp_ns + late_ns
+        )
+        frames += feed(pipeline, stamp_ns, latency_ns=late_ns)
+    return frames
+
+
+def test_a_frame_knows_where_the_vehicle_was_at_its_stamp():
+    frames = driven(5)
+    assert [f.odom_from_ego[0, 3] for f in frames] == pytest.approx([1, 2, 3, 4, 5])
+    finished = frames[2].finish()
+    np.testing.assert_array_equal(finished.odom_from_ego, frames[2].odom_from_ego)
+
+
+def test_where_the_vehicle_was_hangs_on_stamps_and_not_on_the_time_of_arrival():
+    frames, late = driven(6), driven(40)
+    assert [f.stamp_ns for f in frames] == [f.stamp_ns for f in late]
+    for frame, other in zip(frames, late, strict=True):
+        np.testing.assert_array_equal(frame.odom_from_ego, other.odom_from_ego)
+
+
+def test_without_ego_motion_no_frame_claims_to_know_where_it_was():
+    assert [f.odom_from_ego for f in driven(5, ego_frame="")] == [None] * 5
+    pipeline = calibrated(ego_frame="odom")
+    frames = feed(pipeline, START_NS + 100 * MS) + pipeline.flush()
+    assert [f.odom_from_ego for f in frames] == [None]
+
+
 def test_ego_motion_through_two_links_is_the_same():
     pipeline = calibrated(ego_frame="odom")
     stamp_ns = START_NS + 100 * MS
