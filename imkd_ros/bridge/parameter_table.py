@@ -10,6 +10,7 @@ from typing import Any
 from imkd_core.errors import ConfigError
 from imkd_core.runtime.backends import BACKENDS
 from imkd_core.runtime.providers import AUTO, OPENVINO_PRECISIONS
+from imkd_core.runtime.roles import AUTO_ROLE
 
 Value = bool | int | float | str
 
@@ -76,10 +77,11 @@ _SPECS = (
     ),
     ParameterSpec(
         name="model.precision",
-        default="fp32",
-        choices=("fp32", "fp16", "int8_s8", "int8_u8"),
-        description="Which graph of the bundle runs; int8_s8 is for TensorRT and OpenVINO, int8_u8 "
-        "for plain ONNX Runtime.",
+        default=AUTO_ROLE,
+        choices=(AUTO_ROLE, "fp32", "fp16", "int8_s8", "int8_u8"),
+        description="Which graph of the bundle runs: 'auto' takes what the bundle recommends for "
+        "what runs it, fp32 where it recommends nothing; int8_s8 is for TensorRT and OpenVINO, "
+        "int8_u8 for plain ONNX Runtime.",
     ),
     ParameterSpec(
         name="model.backend",
@@ -91,8 +93,9 @@ _SPECS = (
     ParameterSpec(
         name="model.cpu_fallback",
         default=False,
-        description="Where TensorRT cannot run, let ONNX Runtime run the model on the CPU instead "
-        "of refusing configure; the log and /diagnostics say so.",
+        description="Where TensorRT cannot run, or fails while it runs, let ONNX Runtime run the "
+        "model on the CPU; the log and /diagnostics say so. Otherwise configure is refused, and a "
+        "frame that fails is not answered.",
     ),
     ParameterSpec(
         name="model.engine_folder",
