@@ -8,7 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from imkd_core.model.temporal import HistoryAlignment
 from imkd_core.model.view_transform import ViewTransform
+
+_COUNTED = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear, ViewTransform, HistoryAlignment)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,8 +30,9 @@ class BlockCost:
 def count_cost(network: nn.Module, inputs: Mapping[str, Tensor]) -> dict[str, BlockCost]:
     """Run a network once and return the cost of each direct child, by its name.
 
-    Convolutions, linear layers and the view transform's products are counted; norms, which
-    export folds away, and element-wise work are not.
+    Convolutions, linear layers, the view transform's products and the four neighbours that each
+    cell of a remembered map is read from are counted; norms, which export folds away, and
+    element-wise work are not.
 
     Args:
         network: the network; its mode is kept, its buffers may move when it trains.
@@ -39,7 +43,7 @@ def count_cost(network: nn.Module, inputs: Mapping[str, Tensor]) -> dict[str, Bl
         module.register_forward_hook(_adder(macs, name))
         for name, child in network.named_children()
         for module in child.modules()
-        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear | ViewTransform)
+        if isinstance(module, _COUNTED)
     ]
     try:
         with torch.no_grad():
@@ -77,6 +81,8 @@ def _module_macs(module: nn.Module, arguments: tuple[Tensor, ...], output: Any) 
         return output.numel() * module.weight[0].numel()
     if isinstance(module, nn.ConvTranspose2d):
         return arguments[0].numel() * module.weight[0].numel()
+    if isinstance(module, HistoryAlignment):
+        return 4 * int(output.numel())
     depth_logits, context, _, _, lut_index, _ = arguments
     channels = context.shape[2] + 1
     return depth_logits.numel() * channels + lut_index.numel() * channels

@@ -18,6 +18,7 @@ from imkd_core.model.mobilenet import MobileNetV2
 from imkd_core.model.radar_encoder import EVIDENCE_CHANNELS, RadarEncoder
 from imkd_core.model.resnet import ResNet, resnet18, resnet50, resnet101
 from imkd_core.model.second import SecondNeck
+from imkd_core.model.temporal import TemporalFusion
 from imkd_core.model.view_transform import ViewTransform
 from imkd_core.recipe import Config, ModelConfig
 
@@ -41,6 +42,7 @@ class StudentOutput(NamedTuple):
         radar_bev: F_rad before its gate, 0 without radar.
         fused_bev: F_fus, which enters the trunk.
         i_cam, i_rad: intensity gates of the two sensors, in (0, 1).
+        memory: the map to keep for later frames: F_mrg for a window, else F_fus.
     """
 
     heatmap_logits: Float[Tensor, "B classes Y X"]
@@ -50,6 +52,25 @@ class StudentOutput(NamedTuple):
     camera_bev: Float[Tensor, "B Cc Y X"]
     radar_bev: Float[Tensor, "B Cr Y X"]
     fused_bev: Float[Tensor, "B C Y X"]
+    i_cam: Float[Tensor, "B 1 Y X"]
+    i_rad: Float[Tensor, "B 1 Y X"]
+    memory: Float[Tensor, "B C Y X"]
+
+
+class EncodedFrame(NamedTuple):
+    """What one frame's sensors say by themselves; fields as `StudentOutput`.
+
+    Attributes:
+        merged_bev: F_mrg, both sensors' maps behind their gates.
+        doppler: radial speeds per cell (see `line_of_sight.doppler_field`), 0 without radar.
+    """
+
+    depth_logits: Float[Tensor, "B N D Hf Wf"]
+    context: Float[Tensor, "B N Cc Hf Wf"]
+    camera_bev: Float[Tensor, "B Cc Y X"]
+    radar_bev: Float[Tensor, "B Cr Y X"]
+    merged_bev: Float[Tensor, "B C Y X"]
+    doppler: Float[Tensor, "B F Y X"]
     i_cam: Float[Tensor, "B 1 Y X"]
     i_rad: Float[Tensor, "B 1 Y X"]
 
@@ -80,10 +101,12 @@ def build_backbone(model: ModelConfig) -> ResNet | MobileNetV2:
 
 
 class Student(nn.Module):
-    """Camera and radar to objects in the bird's-eye view, one frame (method.md 3).
+    """Camera and radar to objects in the bird's-eye view (method.md 3).
 
-    The arguments of `forward` bear the names of the exported graph's inputs, with the batch in
-    front, so that a collated mapping can be passed as `student(**inputs)`.
+    A frame is encoded by itself, fused with what is remembered of earlier ones where
+    `InputSpec.memory` says so, and decoded. The arguments of `forward` bear the names of the
+    exported graph's inputs, with the batch in front, so that a collated mapping can be passed as
+    `student(**inputs)`.
     """
 
     def __init__(self, inputs: InputSpec, head: HeadSpec, model: ModelConfig) -> None:
@@ -120,6 +143,8 @@ class Student(nn.Module):
         self.head = CenterHead(with_field, model.head_channels, head)
         self.line_of_sight = LineOfSightCodes(with_field, len(head.tasks), inputs.bev)
         self._init_weights()
+        # Last, so that the other weights start as they do without a memory.
+        self.temporal = TemporalFusion(inputs.memory, inputs.bev) if inputs.memory.frames else None
 
     @classmethod
     def from_config(cls, config: Config) -> "Student":
@@ -144,8 +169,55 @@ class Student(nn.Module):
         lut_weight: Float[Tensor, "B cells K"],
         radar_grid: Float[Tensor, "B 12 rY rX"],
         radar_mask: Float[Tensor, "B 1"],
+        history: Float[Tensor, "B M C Y X"] | None = None,
+        history_transform: Float[Tensor, "B M 2 3"] | None = None,
+        history_age_s: Float[Tensor, "B M"] | None = None,
+        history_mask: Float[Tensor, "B M"] | None = None,
     ) -> StudentOutput:
-        """Return the maps of a batch of frames; the axes are those of the exported graph."""
+        """Return the maps of a batch of frames; the axes are those of the exported graph.
+
+        Raises:
+            ValueError: a student with a memory was not given all of `history*`.
+        """
+        frame = self.encode(
+            images=images,
+            camera_mask=camera_mask,
+            camera_params=camera_params,
+            frustum_mask=frustum_mask,
+            lut_index=lut_index,
+            lut_weight=lut_weight,
+            radar_grid=radar_grid,
+            radar_mask=radar_mask,
+        )
+        fused_bev = self.fuse(
+            frame.merged_bev, history, history_transform, history_age_s, history_mask
+        )
+        heatmap_logits, codes = self.decode_maps(fused_bev, frame.doppler)
+        return StudentOutput(
+            heatmap_logits=heatmap_logits,
+            codes=codes,
+            depth_logits=frame.depth_logits,
+            context=frame.context,
+            camera_bev=frame.camera_bev,
+            radar_bev=frame.radar_bev,
+            fused_bev=fused_bev,
+            i_cam=frame.i_cam,
+            i_rad=frame.i_rad,
+            memory=frame.merged_bev if self.inputs.memory.kind == "window" else fused_bev,
+        )
+
+    def encode(
+        self,
+        images: Num[Tensor, "B N 3 H W"],
+        camera_mask: Float[Tensor, "B N"],
+        camera_params: Float[Tensor, "B N 16"],
+        frustum_mask: Float[Tensor, "B N D Hf Wf"],
+        lut_index: Int32[Tensor, "B cells K"],
+        lut_weight: Float[Tensor, "B cells K"],
+        radar_grid: Float[Tensor, "B 12 rY rX"],
+        radar_mask: Float[Tensor, "B 1"],
+    ) -> EncodedFrame:
+        """Return what the sensors of each frame say, without anything that is remembered."""
         depth_logits, context = self._look(images, camera_params)
         camera_bev, camera_evidence = self.view_transform(
             depth_logits, context, camera_mask, frustum_mask, lut_index, lut_weight
@@ -154,23 +226,46 @@ class Student(nn.Module):
         merged_bev, i_cam, i_rad = self.fusion(
             camera_bev, camera_evidence, radar_bev, radar_evidence
         )
-        fused_bev = merged_bev  # one frame: what is merged now is all the trunk is given
-        field = doppler_field(radar_grid, self.radar_encoder.refinement)
-        field = field * radar_mask[:, :, None, None]
-        bev = torch.cat([self.trunk(fused_bev), field], dim=1)
-        heatmap_logits, codes = self.head(bev)
-        codes = codes + self.line_of_sight(bev, field)
-        return StudentOutput(
-            heatmap_logits=heatmap_logits,
-            codes=codes,
+        doppler = doppler_field(radar_grid, self.radar_encoder.refinement)
+        return EncodedFrame(
             depth_logits=depth_logits,
             context=context,
             camera_bev=camera_bev,
             radar_bev=radar_bev,
-            fused_bev=fused_bev,
+            merged_bev=merged_bev,
+            doppler=doppler * radar_mask[:, :, None, None],
             i_cam=i_cam,
             i_rad=i_rad,
         )
+
+    def fuse(
+        self,
+        merged_bev: Float[Tensor, "B C Y X"],
+        history: Float[Tensor, "B M C Y X"] | None = None,
+        history_transform: Float[Tensor, "B M 2 3"] | None = None,
+        history_age_s: Float[Tensor, "B M"] | None = None,
+        history_mask: Float[Tensor, "B M"] | None = None,
+    ) -> Float[Tensor, "B C Y X"]:
+        """Return F_fus: F_mrg with what is remembered, or F_mrg itself without a memory.
+
+        Raises:
+            ValueError: a student with a memory was not given all arguments.
+        """
+        if self.temporal is None:
+            return merged_bev
+        given = (history, history_transform, history_age_s, history_mask)
+        if any(value is None for value in given):
+            raise ValueError("a student with a memory needs history and all that goes with it")
+        fused: Tensor = self.temporal(merged_bev, *given)
+        return fused
+
+    def decode_maps(
+        self, fused_bev: Float[Tensor, "B C Y X"], doppler: Float[Tensor, "B F Y X"]
+    ) -> tuple[Float[Tensor, "B classes Y X"], Float[Tensor, "B codes Y X"]]:
+        """Return heat-map logits and codes of F_fus and the radial speeds of the frame."""
+        bev = torch.cat([self.trunk(fused_bev), doppler], dim=1)
+        heatmap_logits, codes = self.head(bev)
+        return heatmap_logits, codes + self.line_of_sight(bev, doppler)
 
     def _look(
         self, images: Num[Tensor, "B N 3 H W"], camera_params: Float[Tensor, "B N 16"]

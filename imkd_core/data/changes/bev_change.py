@@ -96,6 +96,14 @@ class BevChange:
         """Return (4, 4) `changed_from_sensor`; no rigid transform where lengths are scaled."""
         return ego_from_sensor if self.is_identity else self.changed_from_ego @ ego_from_sensor
 
+    def apply_to_motion(self, past_from_ego: Float64) -> Float64:
+        """Return the (2, 3) SE(2) between two frames that are both changed: A T A^-1, metres."""
+        if self.is_identity:
+            return past_from_ego
+        matrix = self.changed_from_ego[:2, :2]
+        turned = matrix @ past_from_ego[:, :2] @ np.linalg.inv(matrix)
+        return np.column_stack([turned, matrix @ past_from_ego[:, 2]])
+
 
 def sample_bev_change(rng: np.random.Generator, augment: AugmentConfig) -> BevChange:
     """Draw a change; nothing is drawn from `rng` for what `augment` leaves at 0."""

@@ -51,6 +51,7 @@ def test_every_map_has_the_shape_that_the_contract_names(cameras, frames):
         "fused_bev": (frames, 9, Y, X),
         "i_cam": (frames, 1, Y, X),
         "i_rad": (frames, 1, Y, X),
+        "memory": (frames, 9, Y, X),
     }
 
 
