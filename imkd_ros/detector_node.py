@@ -109,7 +109,7 @@ class DetectorNode(LifecycleNode):
             self._session.apply(settings)
 
     def _on_reset(self, _request: Any, response: Any) -> Any:
-        """Answer `~/reset`: forget readings and ego motion."""
+        """Answer `~/reset`: forget readings, ego motion and earlier frames."""
         response.success = self._session is not None
         response.message = "reset" if response.success else "the node is not configured"
         if self._session is not None:

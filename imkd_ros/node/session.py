@@ -24,6 +24,7 @@ from imkd_ros.bridge.tally import FRAMES, Problem
 from imkd_ros.node.diagnostics import LEVELS, diagnostic_array, levels
 from imkd_ros.node.health import HealthMonitor, InferenceState, Status
 from imkd_ros.node.inputs import Inputs
+from imkd_ros.node.memory_status import memory_status
 from imkd_ros.node.outputs import Outputs
 from imkd_ros.node.throttle import Throttle
 from imkd_ros.node.worker import NewestWorker
@@ -137,6 +138,7 @@ class Session:
             self._worker.stop()
             self._worker = None
         self._pipeline.reset()
+        self._detector.reset_memory("deactivated")
 
     def close(self) -> None:
         """Give everything back; the session is of no use afterwards."""
@@ -149,8 +151,9 @@ class Session:
         self._backend.close()
 
     def reset(self) -> None:
-        """Forget readings and ego motion."""
+        """Forget readings, ego motion and earlier frames."""
         self._pipeline.reset()
+        self._detector.reset_memory("asked to")
 
     def apply(self, settings: NodeSettings) -> None:
         """Take parameters that changed at run time.
@@ -254,6 +257,7 @@ class Session:
         self._state.substitution = self._backend.substitution
         self._state.is_time_standing = now_ns == 0 and self._steady_s() > self._clock_due_s
         statuses = self._health.evaluate(self._pipeline, self._state, now_ns)
+        statuses += memory_status(self._detector.memory)
         self._publish_health(statuses)
 
     def _publish_health(self, statuses: list[Status]) -> None:
