@@ -6,20 +6,23 @@
 Six cameras of 12 Hz and five radars of 13 Hz at free phases, stamps shaken by +-20 ms, up to
 30 ms of latency. `slots` is ours; `combinations` is the rule of ROS's ApproximateTimeSynchronizer
 written plainly; `message_filters` is the real one, where it can be imported. All see the same
-messages in the same run; prints one JSON object. `complete` counts frames that hold every sensor
-that is alive, of those that the cameras could give. Times are CPU times of this process; beyond
-`--give-up` seconds a run of `combinations` or `message_filters` ends and says so.
+messages in the same run. `complete` counts frames that hold every sensor that is alive, of those
+that the cameras could give. Times are CPU times of this process; beyond `--give-up` seconds a run of
+`combinations` or `message_filters` ends and says so.
 """
 
 import argparse
+import contextlib
 import itertools
-import json
-import platform
 import statistics
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
+from benchmarks.goals import judged
+from benchmarks.harness import Figure, Report, run_benchmark
+from benchmarks.machine import idle_warnings
 from imkd_core.errors import ConfigError
 from imkd_core.runtime.slots import Slot, SyncSettings
 from imkd_core.runtime.synchronizer import SlotSynchronizer
@@ -39,6 +42,19 @@ CASES: dict[str, dict[str, Any]] = {
         "latency_ms": 150.0,
         "tolerance_ms": 300,
     },
+}
+
+
+OURS = "slots"
+
+#: Figure -> unit, and what it is called.
+UNITS = {"frames": "%", "complete": "%", "mean_us": "us", "p99_us": "us", "worst_us": "us"}
+LABELS = {
+    "frames": "frames given",
+    "complete": "frames with every live sensor",
+    "mean_us": "mean of a message",
+    "p99_us": "p99 of a message",
+    "worst_us": "worst message",
 }
 
 
@@ -117,7 +133,7 @@ def run(
     return slots, spent_s, True
 
 
-def measure(
+def measure_one(
     make: Callable[[SyncSettings], Synchronizer],
     settings: SyncSettings,
     case: dict[str, Any],
@@ -144,43 +160,86 @@ def measure(
     }
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
-    parser.add_argument("--seconds", type=float, default=30.0)
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--give-up", type=float, default=20.0)
-    options = parser.parse_args()
-    makers: dict[str, tuple[Callable[[SyncSettings], Synchronizer], int]] = {
-        "slots": (SlotSynchronizer, 4),
+def makers() -> dict[str, tuple[Callable[[SyncSettings], Synchronizer], int]]:
+    """Return name -> how it is made and its queue; message_filters where it is installed."""
+    found: dict[str, tuple[Callable[[SyncSettings], Synchronizer], int]] = {
+        OURS: (SlotSynchronizer, 4),
         "combinations": (Combinations, 10),
     }
-    try:
+    with contextlib.suppress(ConfigError):
         MessageFiltersSynchronizer(SyncSettings(cameras=CAMERAS))
-        makers["message_filters"] = (MessageFiltersSynchronizer, 10)
-    except ConfigError:
-        pass
-    report: dict[str, Any] = {"machine": platform.processor() or platform.machine()}
-    for name, given in CASES.items():
-        case = {key: value for key, value in given.items() if key != "tolerance_ms"}
-        tolerance_ns = given.get("tolerance_ms", 120) * 1_000_000
-        found = {}
-        for maker, (make, queue) in makers.items():
-            settings = SyncSettings(
-                cameras=CAMERAS, radars=RADARS, tolerance_ns=tolerance_ns, queue=queue
-            )
-            found[maker] = measure(make, settings, case, options)
-        ours = found["slots"]
-        report[name] = {
-            **found,
-            "times_slower_than_slots": {
-                maker: {key: round(figures[key] / ours[key], 1) for key in ("mean_us", "worst_us")}
-                for maker, figures in found.items()
-                if maker != "slots"
-            },
-        }
-    print(json.dumps(report, indent=2))
+        found["message_filters"] = (MessageFiltersSynchronizer, 10)
+    return found
+
+
+def measure_case(name: str, options: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    """Return the figures of every synchroniser in one case."""
+    given = CASES[name]
+    case = {key: value for key, value in given.items() if key != "tolerance_ms"}
+    tolerance_ns = given.get("tolerance_ms", 120) * 1_000_000
+    found = {}
+    for maker, (make, queue) in makers().items():
+        settings = SyncSettings(
+            cameras=CAMERAS, radars=RADARS, tolerance_ns=tolerance_ns, queue=queue
+        )
+        found[maker] = measure_one(make, settings, case, options)
+    return found
+
+
+def figures_of(case: str, found: dict[str, dict[str, Any]]) -> Iterator[Figure]:
+    """Yield the figures of one case."""
+    for maker, values in found.items():
+        note = "" if values["finished"] else "gave up: too slow"
+        if maker != OURS:
+            slower = values["mean_us"] / found[OURS]["mean_us"]
+            note = f"{slower:.1f} times slower than {OURS}{'; ' if note else ''}{note}"
+        for key, unit in UNITS.items():
+            scale = 100 if unit == "%" else 1
+            value = round(values[key] * scale, 2)
+            yield Figure(name=f"{case}: {maker}, {LABELS[key]}", value=value, unit=unit, note=note)
+
+
+def measure(options: argparse.Namespace) -> Report:
+    """Measure all cases."""
+    if options.quick:
+        options.seconds, options.seeds, options.give_up = 3.0, 1, 0.5
+    warned = idle_warnings()
+    found = {name: measure_case(name, options) for name in CASES}
+    ours = {name: values[OURS] for name, values in found.items()}
+    dead = [values["complete"] for name, values in ours.items() if name.endswith("dead")]
+    missing = [] if "message_filters" in makers() else ["message_filters is not installed"]
+    return Report(
+        name="synchronizer",
+        figures=tuple(
+            figure for name, values in found.items() for figure in figures_of(name, values)
+        ),
+        goals=(
+            judged("sync_frames", 100 * ours["all alive"]["complete"]),
+            judged("sync_dead", 100 * min(dead)),
+            judged("sync_time", max(values["mean_us"] for values in ours.values())),
+        ),
+        facts={
+            "seconds": options.seconds,
+            "seeds": options.seeds,
+            "cases": found,
+            "warnings": warned + missing,
+        },
+    )
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("--seconds", type=float, default=30.0, help="of each stream (default: 30)")
+    parser.add_argument("--seeds", type=int, default=5, help="streams of each case (default: 5)")
+    parser.add_argument(
+        "--give-up", type=float, default=5.0, help="s for a baseline's stream (default: 5)"
+    )
+
+
+def main() -> int:
+    """Measure and print."""
+    return run_benchmark("synchronizer", __doc__, measure, add_options)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
