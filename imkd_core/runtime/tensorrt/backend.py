@@ -7,7 +7,7 @@ keeps "GPU memory" apart from the host's and executes the ONNX file.
 
 import ctypes
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,7 @@ class TensorRtBackend:
         tensorrt: the package that built it.
         cuda: the CUDA runtime; its first GPU runs the engine.
         report: is told when CUDA graphs cannot be used.
+        held: entered now and left by `close`; keeps the engine's file from being deleted.
 
     Raises:
         UnreadableEngineError: TensorRT does not take the engine back.
@@ -62,11 +63,18 @@ class TensorRtBackend:
     substitution = ""
 
     def __init__(
-        self, engine: Engine, model: Path, tensorrt: Any, cuda: Cuda, report: Report | None = None
+        self,
+        engine: Engine,
+        model: Path,
+        tensorrt: Any,
+        cuda: Cuda,
+        report: Report | None = None,
+        held: AbstractContextManager[None] | None = None,
     ) -> None:
         self._model, self._cuda, self._report = model, cuda, report
         self._logger = collecting_logger(tensorrt)
         with ExitStack() as stack:
+            stack.enter_context(held or nullcontext())
             self._runtime = tensorrt.Runtime(self._logger)
             self._engine = self._runtime.deserialize_cuda_engine(engine.plan)
             if self._engine is None:
@@ -275,7 +283,8 @@ def _opened(
 
     def load(engine: Engine) -> TensorRtBackend:
         with Progress(f"the GPU loads the {source.precision} engine", report):
-            return TensorRtBackend(engine, source.path, tensorrt, cuda, report)
+            held = cache.in_use(engine)
+            return TensorRtBackend(engine, source.path, tensorrt, cuda, report, held)
 
     engine = cache.obtain(source, target, cameras)
     try:

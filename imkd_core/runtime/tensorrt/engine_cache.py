@@ -3,8 +3,8 @@
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -14,8 +14,10 @@ from imkd_core.errors import ConfigError
 from imkd_core.runtime.tensorrt.builder import BuiltEngine, Source, build_engine
 from imkd_core.runtime.tensorrt.keys import CameraRange, EngineKey, Target
 from imkd_core.runtime.tensorrt.packages import is_rtx
-from imkd_core.runtime.tensorrt.private_store import PrivateStore, UntrustedError
+from imkd_core.runtime.tensorrt.private_files import UntrustedError
+from imkd_core.runtime.tensorrt.private_store import PrivateStore
 from imkd_core.runtime.tensorrt.progress import PERIOD_S
+from imkd_core.runtime.tensorrt.pruning import Limits, prune
 
 Report = Callable[[str], None]
 
@@ -62,10 +64,18 @@ class EngineCache:
         tensorrt: of `packages.import_tensorrt`; it builds what is missing.
         folder: see `private_store`.
         report: is told, at least every 5 s, what is under way, and why a kept engine is refused.
+        limits: how much is kept; old engines go when a new one is written.
     """
 
-    def __init__(self, tensorrt: Any, folder: Path, report: Report | None = None) -> None:
+    def __init__(
+        self,
+        tensorrt: Any,
+        folder: Path,
+        report: Report | None = None,
+        limits: Limits | None = None,
+    ) -> None:
         self._tensorrt = tensorrt
+        self._limits = limits or Limits()
         self._store = PrivateStore(folder)
         self._say: Report = report or _say_nothing
 
@@ -103,6 +113,16 @@ class EngineCache:
             if not is_anew:
                 found = self._find(keys, is_refusal_said=True)
             return found or self._build(source, key, is_kept)
+
+    @contextmanager
+    def in_use(self, engine: Engine) -> Iterator[None]:
+        """While this is open, nobody deletes the engine to make room for others."""
+        held = None if engine.path is None else self._store.hold(engine.key.name)
+        try:
+            yield
+        finally:
+            if held is not None:
+                os.close(held)
 
     def _fitting(self, source: Source, key: EngineKey) -> Sequence[EngineKey]:
         if not is_rtx(self._tensorrt) or key.target.is_ahead_of_time:
@@ -148,7 +168,15 @@ class EngineCache:
             return None
         if built.timing:
             self._keep_timing(key, built.timing, notes)
+        self._make_room(key)
         return self._store.path(key.name)
+
+    def _make_room(self, fresh: EngineKey) -> None:
+        try:
+            for line in prune(self._store, self._limits, fresh.name):
+                self._say(line)
+        except (OSError, UntrustedError) as error:
+            self._say(f"old engines in {self._store.folder} cannot be deleted: {error}")
 
     def _keep_timing(self, key: EngineKey, timing: bytes, notes: Mapping[str, Any]) -> None:
         try:

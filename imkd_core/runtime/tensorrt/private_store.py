@@ -11,31 +11,34 @@ import fcntl
 import hashlib
 import json
 import os
-import stat
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-SCHEMA_VERSION = 1
+from imkd_core.runtime.tensorrt.private_files import (
+    UntrustedError,
+    locked_file,
+    open_lock,
+    opened_folder,
+    read_file,
+    replace_file,
+    took,
+)
 
-#: How often a taken lock is tried again, seconds.
-LOCK_PERIOD_S = 0.1
+SCHEMA_VERSION = 1
 
 #: A sidecar is some hundred bytes, a plan at most some gigabytes.
 _MAX_SIDECAR_BYTES = 1 << 20
 _MAX_CONTENT_BYTES = 8 << 30
 
-#: Nobody but the owner may write.
-_WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
+#: Endings of what belongs to a name: content, sidecar, and the two locks.
+_PLAN, _SIDECAR, _LOCK, _USE = ".plan", ".json", ".lock", ".use"
 
-_OPEN_SAFELY = os.O_NOFOLLOW | os.O_CLOEXEC
-
-
-class UntrustedError(Exception):
-    """A folder or file may not be used; the text says which and why."""
+#: Files of ours; all else in the folder is left alone.
+_OWN_FILE = re.compile(r"\.?([\w-]+)\.(?:plan|json|lock|use)(?:\.tmp)?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +54,23 @@ class Reading:
     refusal: str = ""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """What lies in a folder under one name.
+
+    Attributes:
+        name: without suffix.
+        facts: what its sidecar says it is for; empty = there is none, or it is damaged.
+        size_bytes: of all files of the name.
+        used_ns: when it was written or held last; time of the system's clock.
+    """
+
+    name: str
+    facts: Mapping[str, Any]
+    size_bytes: int
+    used_ns: int
+
+
 class PrivateStore:
     """Files with sidecars in a folder that is the user's alone.
 
@@ -63,7 +83,7 @@ class PrivateStore:
 
     def path(self, name: str) -> Path:
         """Return where a content lies; its sidecar stands beside it, as `.json`."""
-        return self.folder / f"{name}.plan"
+        return self.folder / f"{name}{_PLAN}"
 
     def read(self, name: str, facts: Mapping[str, Any]) -> Reading:
         """Read a content if all that must hold does hold.
@@ -73,9 +93,9 @@ class PrivateStore:
             facts: what the content must be for; the sidecar must say the same.
         """
         try:
-            with _opened_folder(self.folder) as folder:
-                content = _read_file(folder, self.path(name).name, _MAX_CONTENT_BYTES)
-                sidecar = _read_file(folder, f"{name}.json", _MAX_SIDECAR_BYTES)
+            with opened_folder(self.folder) as folder:
+                content = read_file(folder, self.path(name).name, _MAX_CONTENT_BYTES)
+                sidecar = read_file(folder, f"{name}{_SIDECAR}", _MAX_SIDECAR_BYTES)
         except FileNotFoundError:
             return Reading(refusal="it has no sidecar" if self._is_there(name) else "")
         except (OSError, UntrustedError) as error:
@@ -108,9 +128,11 @@ class PrivateStore:
             "bytes": len(content),
             "notes": dict(notes),
         }
-        with _opened_folder(self.folder) as folder:
-            _replace(folder, self.path(name).name, content)
-            _replace(folder, f"{name}.json", json.dumps(sidecar, indent=2).encode() + b"\n")
+        with opened_folder(self.folder) as folder:
+            replace_file(folder, self.path(name).name, content)
+            replace_file(
+                folder, f"{name}{_SIDECAR}", json.dumps(sidecar, indent=2).encode() + b"\n"
+            )
             os.fsync(folder)
 
     @contextmanager
@@ -126,69 +148,102 @@ class PrivateStore:
             UntrustedError: the folder is not the user's alone.
         """
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        flags = os.O_RDWR | os.O_CREAT | _OPEN_SAFELY
-        with _opened_folder(self.folder) as folder:
-            lock = os.open(f"{name}.lock", flags, 0o600, dir_fd=folder)
+        with opened_folder(self.folder) as folder:
+            lock = locked_file(folder, f"{name}{_LOCK}", on_wait)
         try:
-            while not _took(lock):
-                on_wait()
-                time.sleep(LOCK_PERIOD_S)
             yield
         finally:
             os.close(lock)
+
+    def hold(self, name: str) -> int | None:
+        """Say that a name is in use, and that it was used now; `os.close` ends it.
+
+        A name that is held by any process is not removed.
+
+        Returns:
+            A file descriptor; None where the folder cannot be written, so that nobody removes.
+        """
+        try:
+            with opened_folder(self.folder) as folder:
+                file = open_lock(folder, f"{name}{_USE}")
+        except (OSError, UntrustedError):
+            return None
+        with suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            os.utime(file)
+        return file
+
+    def entries(self) -> list[Entry]:
+        """Return what the folder holds, in no order; nothing where there is no folder.
+
+        Names with a file of another user are left out: they are not ours to remove.
+
+        Raises:
+            OSError: the folder cannot be read.
+            UntrustedError: the folder is not the user's alone.
+        """
+        try:
+            with opened_folder(self.folder) as folder:
+                names: dict[str, list[str]] = {}
+                for file in os.listdir(folder):  # noqa: PTH208 - of the open folder
+                    match = _OWN_FILE.fullmatch(file)
+                    if match is not None:
+                        names.setdefault(match[1], []).append(file)
+                found = [_entry(folder, name, files) for name, files in names.items()]
+                return [entry for entry in found if entry is not None]
+        except FileNotFoundError:
+            return []
+
+    def remove(self, entry: Entry) -> bool:
+        """Remove a name's files, unless a process builds or holds it; return whether they went.
+
+        Args:
+            entry: as it was listed; what has become something else since then stays.
+
+        Raises:
+            OSError: the folder cannot be written.
+            UntrustedError: the folder is not the user's alone.
+        """
+        name = entry.name
+        with opened_folder(self.folder) as folder, ExitStack() as stack:
+            for suffix in (_LOCK, _USE):
+                file = open_lock(folder, f"{name}{suffix}")
+                stack.callback(os.close, file)
+                if not took(file):
+                    return False
+            if _facts(folder, name) != entry.facts:
+                return False
+            temporary = (f".{name}{suffix}.tmp" for suffix in (_PLAN, _SIDECAR))
+            for file_name in (*temporary, *(f"{name}{s}" for s in (_SIDECAR, _PLAN, _USE, _LOCK))):
+                with suppress(FileNotFoundError):
+                    os.unlink(file_name, dir_fd=folder)
+        return True
 
     def _is_there(self, name: str) -> bool:
         return os.path.lexists(self.path(name))
 
 
-def _took(lock: int) -> bool:
+def _entry(folder: int, name: str, files: Sequence[str]) -> Entry | None:
+    """Return what is known of a name; what vanishes meanwhile counts nothing."""
+    size_bytes, used_ns = 0, 0
+    for file in files:
+        with suppress(FileNotFoundError):
+            status = os.stat(file, dir_fd=folder, follow_symlinks=False)
+            if status.st_uid != os.geteuid():
+                return None
+            size_bytes += status.st_size
+            used_ns = max(used_ns, status.st_mtime_ns)
+    return Entry(name=name, facts=_facts(folder, name), size_bytes=size_bytes, used_ns=used_ns)
+
+
+def _facts(folder: int, name: str) -> Mapping[str, Any]:
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-@contextmanager
-def _opened_folder(path: Path) -> Iterator[int]:
-    """Open a folder, not through a link, and check whose it is."""
-    if path.is_symlink():
-        raise UntrustedError(f"{path} is a link; name the folder itself")
-    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | _OPEN_SAFELY)
-    try:
-        _check_owner(os.fstat(folder), f"the folder {path}", f"chmod 700 {path}")
-        yield folder
-    finally:
-        os.close(folder)
-
-
-def _read_file(folder: int, name: str, max_bytes: int) -> bytes:
-    """Read a file inside an open folder; whose it is, is asked of what was opened."""
-    try:
-        file = os.open(name, os.O_RDONLY | os.O_NONBLOCK | _OPEN_SAFELY, dir_fd=folder)
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        raise UntrustedError(f"{name} is a link or cannot be opened ({error.strerror})") from None
-    try:
-        status = os.fstat(file)
-        if not stat.S_ISREG(status.st_mode) or status.st_size > max_bytes:
-            raise UntrustedError(f"{name} is no regular file of a sensible size")
-        _check_owner(status, name, "delete it")
-        with os.fdopen(file, "rb", closefd=False) as stream:
-            return stream.read()
-    finally:
-        os.close(file)
-
-
-def _check_owner(status: os.stat_result, what: str, remedy: str) -> None:
-    if status.st_uid != os.geteuid():
-        raise UntrustedError(
-            f"{what} belongs to user {status.st_uid}, not to user {os.geteuid()} who runs this"
-        )
-    if status.st_mode & _WRITABLE_BY_OTHERS:
-        mode = stat.S_IMODE(status.st_mode)
-        raise UntrustedError(f"{what} may be written by others (mode {mode:o}); {remedy}")
+        said = json.loads(read_file(folder, f"{name}{_SIDECAR}", _MAX_SIDECAR_BYTES))
+        os.stat(f"{name}{_PLAN}", dir_fd=folder, follow_symlinks=False)
+    except (OSError, ValueError, UntrustedError):
+        return {}
+    facts = said.get("facts") if isinstance(said, dict) else None
+    return facts if isinstance(facts, dict) else {}
 
 
 def _compare(sidecar: bytes, facts: Mapping[str, Any], content: bytes) -> str:
@@ -206,21 +261,3 @@ def _compare(sidecar: bytes, facts: Mapping[str, Any], content: bytes) -> str:
     if said.get("sha256") != hashlib.sha256(content).hexdigest():
         return "its digest is not the one that was written down"
     return ""
-
-
-def _replace(folder: int, name: str, content: bytes) -> None:
-    """Write a file beside, make sure that it is on the disk, and move it into place."""
-    beside = f".{name}.tmp"
-    with suppress(FileNotFoundError):  # left by a process that was killed
-        os.unlink(beside, dir_fd=folder)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _OPEN_SAFELY
-    try:
-        with os.fdopen(os.open(beside, flags, 0o600, dir_fd=folder), "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(beside, name, src_dir_fd=folder, dst_dir_fd=folder)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(beside, dir_fd=folder)
-        raise

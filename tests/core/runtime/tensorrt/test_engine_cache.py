@@ -17,6 +17,7 @@ from imkd_core.runtime.tensorrt import engine_cache
 from imkd_core.runtime.tensorrt.engine_cache import EngineCache, default_folder
 from imkd_core.runtime.tensorrt.keys import CameraRange, Target
 from imkd_core.runtime.tensorrt.private_store import PrivateStore
+from imkd_core.runtime.tensorrt.pruning import Limits
 from tests.core.runtime.tensorrt.tiny_onnx import tiny_source
 
 tensorrt = pytest.importorskip("tensorrt_rtx", reason="tensorrt-rtx is not installed")
@@ -219,6 +220,28 @@ def test_a_timing_cache_is_kept_and_given_to_the_next_build(bench, monkeypatch):
     next((bench.folder / "engines").glob("timing-*.plan")).chmod(0o666)
     bench.obtain(source=tiny_source(bench.folder, seed=3))
     assert given[-1] == b""
+
+
+def test_old_engines_go_when_a_new_one_is_kept_and_never_the_one_in_use(bench):
+    cache = EngineCache(
+        tensorrt, bench.folder / "engines", bench.lines.append, Limits(of_a_purpose=2)
+    )
+    sources = [tiny_source(bench.folder, seed=seed) for seed in range(4)]
+    first = cache.obtain(sources[0], TARGET, SIX)
+    with cache.in_use(first):
+        paths = [cache.obtain(source, TARGET, SIX).path for source in sources[1:]]
+        assert [path.exists() for path in (first.path, *paths)] == [True, False, True, True]
+    assert len(bench.said("is deleted: there are 2 newer ones for fp32 on GPU GPU X")) == 1
+    assert cache.obtain(sources[0], TARGET, SIX).build_s is None
+
+
+def test_a_folder_whose_old_engines_cannot_go_still_keeps_the_new_one(bench, monkeypatch):
+    def refuse(*arguments):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(engine_cache, "prune", refuse)
+    assert bench.obtain().path.exists()
+    assert bench.said("cannot be deleted: ")
 
 
 CHILD = """

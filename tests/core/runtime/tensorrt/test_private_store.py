@@ -12,7 +12,9 @@ import textwrap
 
 import pytest
 
-from imkd_core.runtime.tensorrt.private_store import PrivateStore, UntrustedError
+from imkd_core.runtime.tensorrt import private_store
+from imkd_core.runtime.tensorrt.private_files import UntrustedError
+from imkd_core.runtime.tensorrt.private_store import PrivateStore
 
 NAME, FACTS, CONTENT = "engine", {"gpu": "X", "cameras": [1, 2]}, b"native code" * 100
 NOBODY = 65534
@@ -195,3 +197,100 @@ def test_a_folder_that_cannot_be_made_is_an_error_of_the_system(tmp_path):
     with pytest.raises(OSError, match="file"), store.locked(NAME):
         pass
     assert store.read(NAME, FACTS).content is None
+
+
+def put(store, name, content=CONTENT, facts=FACTS):
+    with store.locked(name):
+        store.write(name, facts, content, {})
+
+
+def names(store):
+    return sorted(entry.name for entry in store.entries())
+
+
+def test_entries_say_what_is_there_how_large_and_for_what(store):
+    put(store, "another", b"x" * 5000, {"gpu": "Y"})
+    (store.folder / "readme.txt").write_text("not ours")
+    by_name = {entry.name: entry for entry in store.entries()}
+    assert {name: entry.facts for name, entry in by_name.items()} == {
+        NAME: FACTS,
+        "another": {"gpu": "Y"},
+    }
+    assert by_name["another"].size_bytes > 5000
+    assert PrivateStore(store.folder / "none").entries() == []
+
+
+@pytest.mark.parametrize("fault", ["no sidecar", "sidecar damaged", "world may write the sidecar"])
+def test_an_entry_whose_sidecar_cannot_be_believed_is_for_nothing(store, fault):
+    FAULTS[fault][0](store.path(NAME), store.folder / f"{NAME}.json")
+    assert [dict(entry.facts) for entry in store.entries()] == [{}]
+
+
+def test_what_is_removed_leaves_nothing_and_all_else_stays(store):
+    put(store, "another")
+    (store.folder / "readme.txt").write_text("not ours")
+    (store.folder / f".{NAME}.plan.tmp").write_text("left by a killed builder")
+    (entry,) = (entry for entry in store.entries() if entry.name == NAME)
+    assert store.remove(entry)
+    left = sorted(path.name for path in store.folder.iterdir())
+    assert left == ["another.json", "another.lock", "another.plan", "readme.txt"]
+    assert store.read(NAME, FACTS).refusal == ""
+
+
+def test_what_is_held_or_locked_is_not_removed(store):
+    (entry,) = store.entries()
+    held = store.hold(NAME)
+    assert not store.remove(entry)
+    os.close(held)
+    with store.locked(NAME):
+        assert not store.remove(entry)
+    assert store.read(NAME, FACTS).content == CONTENT
+    assert store.remove(entry)
+    assert names(store) == []
+
+
+def test_what_was_written_anew_since_it_was_listed_is_not_removed(store):
+    (entry,) = store.entries()
+    put(store, NAME, CONTENT, {"gpu": "Y"})
+    assert not store.remove(entry)
+
+
+def test_several_hold_one_name_and_holding_makes_it_the_newest(store):
+    put(store, "another")
+    os.utime(store.path(NAME), (0, 0))
+    first, second = store.hold(NAME), store.hold(NAME)
+    newest = max(store.entries(), key=lambda entry: entry.used_ns)
+    assert newest.name == NAME
+    os.close(first)
+    assert not store.remove(newest)
+    os.close(second)
+    assert store.remove(newest)
+
+
+def test_a_folder_that_cannot_be_written_holds_nothing(store, monkeypatch):
+    def refuse(*arguments):
+        raise PermissionError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(private_store, "open_lock", refuse)
+    assert store.hold(NAME) is None
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_what_belongs_to_another_user_is_not_listed(store):
+    os.chown(store.path(NAME), NOBODY, NOBODY)
+    assert store.entries() == []
+
+
+def test_a_lock_whose_file_was_removed_while_it_was_waited_for_is_taken_anew(store):
+    """Two builders never hold locks on two files of one name."""
+    with store.locked(NAME):
+        lock = store.folder / f"{NAME}.lock"
+
+        def remove():
+            lock.unlink(missing_ok=True)
+            raise TimeoutError
+
+        with pytest.raises(TimeoutError), store.locked(NAME, remove):
+            pass
+    with store.locked(NAME):
+        assert lock.exists()
