@@ -3,13 +3,16 @@
 
 A scene whose predictions lie in the folder already, made by the same model with the same
 settings from the same tables, is not run again: an evaluation that was interrupted continues.
+
+A model with a memory gets the frames of a scene in the order of time, with a memory for each loss;
+see `sequences` for the frames that are run for its sake alone.
 """
 
 import hashlib
 import json
 import multiprocessing
 import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -32,6 +35,7 @@ from imkd_core.postprocess import Thresholds
 from imkd_core.runtime.backends import Backend, BackendSettings, open_backend
 from imkd_core.runtime.bundle import Bundle, load_bundle
 from imkd_core.runtime.detector import Detector
+from imkd_core.runtime.memory import FusedMemory
 from imkd_core.types import Detections
 
 #: Changes when predictions of older versions must not be used any more.
@@ -52,7 +56,9 @@ class DetectionJob:
         role: which of its files.
         data, version: dataroot and table folder.
         output: folder of the predictions.
-        tokens: scene -> samples, in time order.
+        tokens: scene -> samples to judge, in time order.
+        sequences: scene -> samples to run, those to judge among them, in time order; a scene that
+            is not in it runs those to judge.
         losses: sensors that are lost, one run each.
         score_threshold: least score that is kept, of every class.
         max_boxes: boxes kept in a sample.
@@ -64,6 +70,7 @@ class DetectionJob:
     version: str
     output: Path
     tokens: Mapping[str, tuple[str, ...]]
+    sequences: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     losses: tuple[Loss, ...] = field(default=(Loss(),))
     role: str = "fp32"
     score_threshold: float = 0.01
@@ -74,6 +81,10 @@ class DetectionJob:
     def thresholds(self) -> Thresholds:
         """What the detector reports."""
         return Thresholds(default_score=self.score_threshold, max_boxes=self.max_boxes)
+
+    def sequence(self, scene: str) -> tuple[str, ...]:
+        """Return the samples of a scene that are run, in time order."""
+        return self.sequences.get(scene, self.tokens[scene])
 
     def path(self, scene: str, loss: Loss) -> Path:
         """Return the file of a scene's predictions."""
@@ -93,6 +104,8 @@ class DetectionJob:
             "score": self.score_threshold,
             "boxes": self.max_boxes,
         }
+        if self.sequence(scene) != self.tokens[scene]:
+            facts["sequence"] = self.sequence(scene)
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
@@ -122,9 +135,11 @@ class SceneRunner:
         found: dict[Loss, dict[str, Detections]] = {loss: {} for loss in todo}
         skipped: dict[str, str] = {}
         detector: Detector | None = None
-        for token in job.tokens[scene] if todo else ():
+        inputs, judged = self._bundle.inputs, frozenset(job.tokens[scene])
+        memories = {loss: FusedMemory(inputs.memory, inputs.bev) for loss in todo}
+        for token in job.sequence(scene) if todo else ():
             try:
-                detector, per_loss = self._detect(token, todo, detector)
+                detector, per_loss = self._detect(token, memories, detector)
             except _BAD_FRAME as error:
                 if not job.skip_bad:
                     raise type(error)(
@@ -132,7 +147,7 @@ class SceneRunner:
                     ) from None
                 skipped[token] = str(error)
             else:
-                for loss, detections in per_loss.items():
+                for loss, detections in per_loss.items() if token in judged else ():
                     found[loss][token] = detections
             if on_frame is not None:
                 on_frame()
@@ -141,10 +156,10 @@ class SceneRunner:
                 key=job.key(self._bundle, scene, loss), detections=found[loss], skipped=skipped
             )
             write_predictions(job.path(scene, loss), predictions)
-        return len(job.tokens[scene])
+        return len(job.sequence(scene))
 
     def _detect(
-        self, token: str, losses: Sequence[Loss], detector: Detector | None
+        self, token: str, memories: Mapping[Loss, FusedMemory], detector: Detector | None
     ) -> tuple[Detector, dict[Loss, Detections]]:
         """Return the detections of a sample with each loss; its truth must be sound as well."""
         record = self._reader.sample(token)
@@ -156,8 +171,8 @@ class SceneRunner:
             detector = Detector(self._bundle, self._backend, record.rig, thresholds)
         detector.set_rig(record.rig)
         results = {}
-        for loss in losses:
-            answer = detector.detect(loss.apply(frame))
+        for loss, memory in memories.items():
+            answer = detector.detect(loss.apply(frame), memory)
             results[loss] = replace(answer, reliability={})
         return detector, results
 

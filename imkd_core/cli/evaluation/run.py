@@ -15,6 +15,7 @@ import numpy as np
 
 from imkd_core.cli.common import open_nuscenes
 from imkd_core.cli.evaluation.detect import DetectionJob, Progress, detect_scenes, stored
+from imkd_core.cli.evaluation.sequences import sequences_of
 from imkd_core.data.nuscenes.boxes import TrueBoxes, global_boxes, read_true_boxes
 from imkd_core.data.nuscenes.reader import NuScenes, SampleRecord
 from imkd_core.errors import ConfigError, DataError
@@ -35,7 +36,8 @@ class EvaluationOptions:
     Attributes:
         version: table folder; the only one there is when None.
         scenes: names; all when empty.
-        limit: key frames at most, spread evenly; all when None.
+        limit: key frames at most that are judged, spread evenly; all when None. A model with a
+            memory runs over some before each as well.
         losses: sensors that are lost, one run each beside that with all sensors.
         score_threshold, max_boxes: what is reported; 0.01 and 500 as is usual for nuScenes.
         role: which file of the bundle.
@@ -124,6 +126,7 @@ def evaluate_bundle(
         version=reader.tables.version,
         output=output / "predictions",
         tokens=tokens,
+        sequences=sequences_of(reader, tokens, bundle.inputs.memory),
         losses=(Loss(), *(loss for loss in options.losses if loss.sensors)),
         role=options.role,
         score_threshold=options.score_threshold,
