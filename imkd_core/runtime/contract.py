@@ -141,7 +141,8 @@ def check_finite(outputs: Mapping[str, NDArray[np.generic]]) -> None:
     for name, value in outputs.items():
         if not np.isfinite(value).all():
             raise BackendError(
-                f"the model returned a value that is not finite in '{name}'; frame suppressed"
+                f"the model returned a value that is not finite in '{name}'; frame suppressed; if "
+                "it goes on, export the model again, or run its fp32 file"
             )
 
 
