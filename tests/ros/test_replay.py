@@ -2,11 +2,13 @@
 """The offline replay answers every frame of a bag, the same way every time."""
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from imkd_core.config import MemorySpec
 from imkd_core.data.bags.bag_writer import BagWriter
 from imkd_core.data.bags.nuscenes_to_bag import SceneOptions, write_scene
 from imkd_core.data.bags.recording import open_bag
@@ -15,6 +17,8 @@ from imkd_core.errors import BundleError, DataError
 from imkd_ros.bridge.parameter_file import read_settings
 from imkd_ros.replay import DETECTIONS_TOPIC, Replay, read_answers, write_bag, write_jsonl
 from tests.core.data.made_up import write_dataroot
+from tests.core.rigs import spec_of
+from tests.core.runtime.made_up_bundle import make_bundle
 from tests.ros.tiny_bundle import write_tiny_bundle
 
 FRAMES = 4
@@ -172,3 +176,55 @@ def test_answers_are_written_as_lines_of_json(replay, place, tmp_path):
     assert box["velocity_mps"] == pytest.approx(answers[0].velocity_mps[0].tolist())
     with pytest.raises(DataError, match="name another file"):
         write_jsonl(answers, tmp_path / "no" / "such" / "folder.jsonl")
+
+
+# --- a model that remembers ----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def remembering(place: Path):
+    """A replay of a model whose first box tells of the maps that it was given (made_up_bundle)."""
+    memory = MemorySpec(kind="recurrent", frames=1, channels=2)
+    bundle = make_bundle(place / "remembering", spec_of(memory=memory))
+    with Replay(read_settings(None, {"model.bundle": str(bundle.root)})) as opened:
+        yield opened
+
+
+def pasts(answers):
+    """Level of the remembered map and metres to it, frame by frame."""
+    return np.array([found.velocity_mps[0] for _, found in answers])
+
+
+def test_a_model_remembers_the_frames_of_a_bag_and_nothing_of_the_bag_before(remembering, place):
+    answers = list(remembering.run(place / "drive"))
+    np.testing.assert_allclose(pasts(answers)[:, 0], range(FRAMES), atol=1e-5)
+    poses = [frame.odom_from_ego for frame, _ in answers]
+    moved = [np.linalg.inv(a) @ b for a, b in pairwise(poses)]
+    expected = [0.0, *(pose[:2, 3].sum() for pose in moved)]
+    np.testing.assert_allclose(pasts(answers)[:, 1], expected, atol=1e-4)
+    assert abs(expected[1]) > 0.5, "the drive goes forward"
+    again = list(remembering.run(place / "drive"))
+    np.testing.assert_array_equal(pasts(again), pasts(answers))
+
+
+def test_what_is_remembered_hangs_on_stamps_and_not_on_the_time_of_arrival(
+    remembering, place, tmp_path
+):
+    with open_bag(place / "drive") as bag, BagWriter(tmp_path / "late") as copy:
+        for i, message in enumerate(bag.messages()):
+            late_ns = 8_000_000 + 300_000 * (i % 7)
+            copy.write(message.topic, message.type_name, message.stamp_ns + late_ns, message.cdr)
+    late = list(remembering.run(tmp_path / "late"))
+    expected = list(remembering.run(place / "drive"))
+    assert [frame.stamp_ns for frame, _ in late] == [frame.stamp_ns for frame, _ in expected]
+    np.testing.assert_allclose(pasts(late), pasts(expected), atol=1e-5)
+
+
+def test_without_ego_motion_every_frame_of_a_bag_is_answered_alone(remembering, place, tmp_path):
+    with open_bag(place / "drive") as bag, BagWriter(tmp_path / "bag") as copy:
+        for message in bag.messages():
+            if message.topic != "/tf":
+                copy.write(message.topic, message.type_name, message.stamp_ns, message.cdr)
+    answers = list(remembering.run(tmp_path / "bag"))
+    assert len(answers) == FRAMES
+    assert not pasts(answers).any()
