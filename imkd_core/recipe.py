@@ -63,8 +63,8 @@ class ModelConfig:
             )
 
 
-#: Probabilities that may be 1: a student of one kind of sensor alone.
-_ALL_OR_NOTHING = ("drop_cameras", "drop_radar")
+#: Probabilities that may be 1: a student of one kind of sensor alone, or without history.
+_ALL_OR_NOTHING = ("drop_cameras", "drop_radar", "drop_history", "history_jitter")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +101,10 @@ class AugmentConfig:
         drop_radar_points: share of radar returns left out.
         radar_noise_m: standard deviation of noise on radar positions.
         radar_clutter: share of made-up false returns added.
+        drop_history: probability that only some of a sample's past frames, or none, are there.
+        history_jitter: probability of each step back in time to be twice as long.
+        history_noise_m, history_noise_deg: standard deviations of noise on own motion between
+            frames.
     """
 
     pixel_shift_px: int = 0
@@ -127,6 +131,10 @@ class AugmentConfig:
     drop_radar_points: float = 0.0
     radar_noise_m: float = 0.0
     radar_clutter: float = 0.0
+    drop_history: float = 0.0
+    history_jitter: float = 0.0
+    history_noise_m: float = 0.0
+    history_noise_deg: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuse numbers outside their ranges."""
@@ -136,7 +144,10 @@ class AugmentConfig:
                 isfinite(value) and value >= 0,
                 f"augment.{item.name} must be finite and not negative, got {value}",
             )
-        unbounded = ("pixel_shift_px", "rotation_deg", "bev_yaw_deg", "noise", "radar_noise_m")
+        unbounded = (
+            *("pixel_shift_px", "rotation_deg", "bev_yaw_deg", "noise", "radar_noise_m"),
+            *("history_noise_m", "history_noise_deg"),
+        )
         for item in fields(self):
             value = getattr(self, item.name)
             if item.name not in unbounded and not isinstance(value, bool):
@@ -165,6 +176,11 @@ class TrainConfig:
             student's; see `data.learning.perspective`).
         velocity_weight: of vx and vy among the numbers of the box code (method.md 5.1: 1 for a
             student, 0.2 for a teacher). The loss is L1, so it is the share of the gradient.
+        weight_consistency: of the loss that asks a memory to agree with itself where nothing
+            moves (method.md 12.2 c).
+        history_frames: past frames that a recurrent memory is rolled over before each key frame.
+        memory_rate_factor: on the learning rate of the memory's own weights, which are new where
+            a single-frame student is continued.
         checkpoint_every_steps: how often a resumable checkpoint is written.
     """
 
@@ -184,6 +200,9 @@ class TrainConfig:
     weight_depth: float = 3.0
     weight_perspective: float = 0.0
     velocity_weight: float = 1.0
+    weight_consistency: float = 0.0
+    history_frames: int = 2
+    memory_rate_factor: float = 1.0
     checkpoint_every_steps: int = 200
 
     def __post_init__(self) -> None:
@@ -201,6 +220,7 @@ class TrainConfig:
             )
         for name in ("steps", "batch_size", "learning_rate", "clip_norm", "checkpoint_every_steps"):
             require(numbers[name] > 0, f"train.{name} must be positive")
+        require(1 <= self.history_frames <= 8, "train.history_frames must be 1..8")
         require(self.freeze_norm_from <= 1, "train.freeze_norm_from must be 0..1")
         require(self.ema_decay < 1, "train.ema_decay must be below 1")
 
@@ -225,6 +245,15 @@ class Config:
     labels_train: TrainConfig = field(default_factory=_teacher_train)
     intensity: IntensityConfig = field(default_factory=IntensityConfig)
     distill: DistillConfig = field(default_factory=DistillConfig)
+
+    def __post_init__(self) -> None:
+        """Refuse a memory of other maps than the student makes."""
+        memory, channels = self.inputs.memory, self.model.fused_channels
+        require(
+            memory.kind == "none" or memory.channels == channels,
+            f"inputs.memory.channels is {memory.channels}, model.fused_channels {channels}; the "
+            "memory keeps the fused maps, so give both the same number",
+        )
 
 
 def load_config(path: Path, overrides: Mapping[str, Any] | None = None) -> Config:

@@ -9,6 +9,7 @@ Examples:
   imkd experiment --plan config/experiments/distillation.yaml --train DIR --test DIR
       --teacher runs/teacher --labels runs/labels --cache runs/cache --output runs/experiment
   imkd experiment ... --rows none,all,control --seeds 1 --workers 2
+  imkd experiment --plan config/experiments/memory.yaml --start runs/student ...
   imkd experiment ... --table-only
 """
 
@@ -47,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--teacher", type=Path, required=True, help="run of the LiDAR teacher")
     parser.add_argument("--labels", type=Path, required=True, help="run of the label encoder")
     parser.add_argument("--cache", type=Path, required=True, help="folder of the teacher's maps")
+    parser.add_argument("--start", type=Path, help="run whose weights every student begins with")
     parser.add_argument("--output", type=Path, required=True, help="folder of all runs")
     parser.add_argument("--rows", default="", help="rows to run, comma separated (default: all)")
     parser.add_argument("--seeds", default="", help="seeds to run, comma separated (default: all)")
@@ -65,6 +67,7 @@ class _Places:
     labels: Path
     cache: Path
     output: Path
+    start: Path | None = None
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -80,6 +83,7 @@ def run(arguments: argparse.Namespace) -> int:
         labels=arguments.labels,
         cache=arguments.cache,
         output=arguments.output,
+        start=arguments.start,
     )
     if not arguments.table_only:
         _run_missing(plan, places, _chosen(plan, arguments.rows, arguments.seeds), arguments)
@@ -123,11 +127,12 @@ def commands(
     overrides = [f"--set={k}={_text(v)}" for k, v in plan.overrides(row, seed).items()]
     lose = [f"--lose={sensor}" for sensor in plan.rows[row].lose]
     teachers = (f"--teacher={places.teacher}", f"--labels={places.labels}")
+    start = (f"--start={places.start}",) if places.start is not None else ()
     return (
         (
             *("train", "student", f"--config={places.config}", f"--data={places.train}"),
             *(*teachers, f"--cache={places.cache}", f"--preset={plan.rows[row].preset}"),
-            *(*overrides, f"--output={folder / 'train'}", "--resume"),
+            *(*start, *overrides, f"--output={folder / 'train'}", "--resume"),
         ),
         ("export", f"--checkpoint={folder / 'train'}", f"--output={folder / 'bundle'}"),
         (

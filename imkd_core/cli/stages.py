@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,6 +18,9 @@ from imkd_core.errors import ConfigError
 from imkd_core.recipe import Config
 from imkd_core.training.distributed import World
 from imkd_core.training.task import SampleSource, TrainingTask
+
+if TYPE_CHECKING:
+    from imkd_core.model.pretrained import LoadReport
 
 #: Samples on which the intensity map's statistics are measured.
 MEASURED_SAMPLES = 100
@@ -74,14 +78,19 @@ def _student(
     arguments: argparse.Namespace, config: Config, samples: Sequence[Sample], world: World
 ) -> Stage:
     from imkd_core.training.student_task import StudentTask
+    from imkd_core.training.warm_start import start_from
 
+    if arguments.init is not None and arguments.start is not None:
+        raise ConfigError("--start brings a backbone with it; leave --init out")
     teaching = _teaching(arguments, config, samples, world)
     source = DetectionDataset(samples, config, teaching, int(arguments.memory * (1 << 30)))
 
     def make_task() -> TrainingTask:
         task = StudentTask.from_config(config)
         if arguments.init is not None:
-            _start_from(task, arguments.init, arguments.output, world)
+            _take_backbone(task, arguments.init, arguments.output, world)
+        if arguments.start is not None:
+            _tell(start_from(task, arguments.start, "student"), arguments.output, world)
         return task
 
     return Stage(make_task=make_task, source=source)
@@ -137,14 +146,18 @@ def _write_cache(
         )
 
 
-def _start_from(task: TrainingTask, file: Path, output: Path, world: World) -> None:
-    """Fill the image backbone from a public file; say, and keep, what was left out."""
+def _take_backbone(task: TrainingTask, file: Path, output: Path, world: World) -> None:
+    """Fill the image backbone from a public file."""
     from imkd_core.model.pretrained import init_student
     from imkd_core.model.student import Student
 
     if not isinstance(task.delivered, Student):
         raise TypeError("only a student has an image backbone")
-    report = init_student(task.delivered, file)
+    _tell(init_student(task.delivered, file), output, world)
+
+
+def _tell(report: "LoadReport", output: Path, world: World) -> None:
+    """Say, and keep, what was left out and what keeps its random start."""
     if world.is_first:
         output.mkdir(parents=True, exist_ok=True)
         (output / INIT_REPORT).write_text(report.as_text(), encoding="utf-8")

@@ -17,6 +17,8 @@ Examples:
   imkd train student --config config/imkd_tiny.yaml --data DATA --teacher runs/teacher
       --labels runs/labels --preset ours --output runs/student
   imkd train --config config/imkd_tiny.yaml --data DATA --output runs/plain --set train.steps=300
+  imkd train --config config/imkd_tiny_recurrent.yaml --data DATA --start runs/student
+      --output runs/recurrent --set train.steps=300
   torchrun --nproc_per_node 2 -m imkd_core train student ...
 """
 
@@ -46,6 +48,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
     parser.add_argument(
         "--pictures", type=int, default=500, help="steps between pictures in the log; 0 for none"
+    )
+    parser.add_argument(
+        "--start",
+        type=Path,
+        metavar="RUN",
+        help="begin a student with the weights of another run, as far as they fit",
     )
     teachers = parser.add_argument_group("teachers")
     teachers.add_argument("--teacher", type=Path, help="run of the LiDAR teacher")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from imkd_core.config import InputSpec
-from imkd_core.data.samples import Sample
+from imkd_core.data.samples import HasPose, Sample
 from imkd_core.errors import ConfigError, DataError
 from imkd_core.recipe import Config
 from imkd_core.types import SensorRig
@@ -36,6 +36,8 @@ def check_fits(samples: Sequence[Sample], config: Config, stage: str) -> None:
         chosen = np.unique(np.linspace(0, len(samples) - 1, LOOKED_AT).astype(int))
         rigs = [(samples[index].token, samples[index].rig) for index in chosen]
         _check_sensors(rigs, config.inputs)
+        if config.inputs.memory.kind != "none":
+            _check_poses(samples)
 
 
 def _check_classes(sample: Sample, config: Config) -> None:
@@ -58,6 +60,15 @@ def _check_lidar(sample: Sample) -> None:
         ) from None
     if not len(cloud.points):
         raise DataError(f"sample '{sample.token}': the LiDAR cloud is empty; check the data")
+
+
+def _check_poses(samples: Sequence[Sample]) -> None:
+    for sample in samples:
+        if not isinstance(sample, HasPose):
+            raise ConfigError(
+                f"sample '{sample.token}' does not know where the vehicle was, so nothing can be "
+                "remembered from frame to frame; set inputs.memory.kind to none"
+            )
 
 
 def _check_sensors(rigs: Sequence[tuple[str, SensorRig]], spec: InputSpec) -> None:

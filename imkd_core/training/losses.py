@@ -150,6 +150,22 @@ def perspective_loss(
     return heatmap_loss(per_cell[..., None, None], target[..., None, None])
 
 
+def consistency_loss(
+    kept: Float[Tensor, "B C Y X"],
+    recalled: Float[Tensor, "B C Y X"],
+    weight: Float[Tensor, "B Y X"],
+) -> Float[Tensor, ""]:
+    """Return the mean distance of two remembered maps of one place (method.md 12.2 c).
+
+    Args:
+        kept: the map to keep of this frame.
+        recalled: the one kept before, on the present grid.
+        weight: of each cell, 0 where the two need not agree.
+    """
+    distance = (kept.float() - recalled.float()).abs().mean(dim=1)
+    return (distance * weight).sum() / shared_count(weight.sum())
+
+
 def perspective_terms(
     logits: Float[Tensor, "B N K H W"], targets: Mapping[str, Tensor], train: TrainConfig
 ) -> LossTerms:

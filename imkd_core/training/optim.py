@@ -13,23 +13,25 @@ FINAL_RATE_FACTOR = 0.01
 
 
 def make_optimizer(model: nn.Module, train: TrainConfig) -> torch.optim.AdamW:
-    """Return AdamW; the image backbone learns slower, norms and biases do not decay.
+    """Return AdamW; norms and biases do not decay.
 
-    Each group keeps its rate before the schedule as `initial_lr`.
+    The image backbone and a memory's own weights have factors on their rates. Each group keeps its
+    rate before the schedule as `initial_lr`.
     """
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    factors = {"backbone": train.backbone_rate_factor, "temporal": train.memory_rate_factor}
+    groups: dict[tuple[str, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            key = ("backbone" in name.split("."), parameter.ndim > 1)
-            groups.setdefault(key, []).append(parameter)
+            part = next((part for part in factors if part in name.split(".")), "")
+            groups.setdefault((part, parameter.ndim > 1), []).append(parameter)
     optimizer = torch.optim.AdamW(
         [
             {
                 "params": parameters,
-                "lr": train.learning_rate * (train.backbone_rate_factor if is_backbone else 1.0),
+                "lr": train.learning_rate * factors.get(part, 1.0),
                 "weight_decay": train.weight_decay if decays else 0.0,
             }
-            for (is_backbone, decays), parameters in groups.items()
+            for (part, decays), parameters in groups.items()
         ]
     )
     for group in optimizer.param_groups:

@@ -44,15 +44,15 @@ class TrainingState:
 
     def other_state(self) -> dict[str, Tensor]:
         """Return the task's state outside `delivered` and outside what is not saved."""
-        skipped = (_name_of(self.task, self.task.delivered), *self.task.not_saved)
+        skipped = (delivered_name(self.task), *self.task.not_saved)
         prefixes = tuple(f"{name}." for name in skipped)
         state = self.task.state_dict()
         return {key: value for key, value in state.items() if not key.startswith(prefixes)}
 
 
-def _name_of(task: nn.Module, wanted: nn.Module) -> str:
-    """Return the name under which a task knows a submodule."""
+def delivered_name(task: TrainingTask) -> str:
+    """Return the name under which a task knows what it delivers."""
     for name, module in task.named_modules():
-        if module is wanted and name:
+        if module is task.delivered and name:
             return name
     raise TypeError(f"{type(task).__name__}.delivered is not one of its submodules")

@@ -17,7 +17,7 @@ from imkd_core.data.changes.augmentation import (
     seen_only_by,
 )
 from imkd_core.data.changes.bev_change import BevChange
-from imkd_core.data.changes.sensor_dropout import disturbed_points, live_mask
+from imkd_core.data.changes.sensor_dropout import RadarReturns, disturbed_points, live_mask
 from imkd_core.data.changes.views import (
     View,
     sample_views,
@@ -27,6 +27,14 @@ from imkd_core.data.changes.views import (
 )
 from imkd_core.data.learning.decoded import ByteCache, DecodedSample, Decoding, decode
 from imkd_core.data.learning.doppler import doppler_targets
+from imkd_core.data.learning.history import (
+    Drives,
+    disturbed_motion,
+    draw_gaps,
+    past_change,
+    stack_past,
+    static_mask,
+)
 from imkd_core.data.learning.label_maps import soft_mask
 from imkd_core.data.learning.perspective import perspective_classes
 from imkd_core.data.learning.targets import DetectionTargets, make_targets
@@ -52,13 +60,15 @@ class TrainingSample:
     """One sample as arrays; the training engine stacks several into a batch.
 
     Attributes:
-        inputs: the model's inputs by name (see `preprocess.prepare_inputs`).
+        inputs: the model's inputs by name (see `preprocess.prepare_inputs`); with a memory also
+            those of past frames (see `model.sequence.with_history`).
         targets: heat maps and box codes.
         depth_bin: (N, Hf, Wf) int64 depth bins, -1 where unknown or where the camera is blanked.
         image_class: (N, Hf, Wf) int64 classes that image cells show, -1 where unknown; None where
             nobody asks.
-        teaching: what teachers say, by name (see `teaching_arrays`); and label_mask (Y, X) and
-            radar_occupied (Y, X). Empty where nothing of it is asked for.
+        teaching: what teachers say, by name (see `teaching_arrays`); label_mask (Y, X) and
+            radar_occupied (Y, X); and static_mask (Y, X), 1 where nothing moves. Each is there
+            only where it is asked for.
     """
 
     inputs: Arrays
@@ -72,6 +82,23 @@ class TrainingSample:
         targets = {item.name: getattr(self.targets, item.name) for item in fields(self.targets)}
         shown = {} if self.image_class is None else {"image_class": self.image_class}
         return {**targets, "depth_bin": self.depth_bin, **shown, **self.teaching}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Seen:
+    """What the changed sensors show of a key frame.
+
+    Attributes:
+        views: of the cameras.
+        live: (P,) which of the decoded radar returns are left.
+        returns: those, in the changed frame.
+        inputs: the network's, of this frame alone.
+    """
+
+    views: tuple[View, ...]
+    live: NDArray[np.bool_]
+    returns: RadarReturns
+    inputs: Arrays
 
 
 class DetectionDataset:
@@ -102,6 +129,7 @@ class DetectionDataset:
         self._own_teaching = self._teaching = teaching
         if teaching is not None and config.distill.shuffle:
             self._teaching = ShuffledTeaching(teaching, [r.token for r in self._records])
+        self._drives = Drives(self._records)
         self._decoding = Decoding.of(config.inputs, config.augment, with_lidar=teaching is None)
         self._samples = ByteCache[DecodedSample](cache_bytes)
         self._geometries = ByteCache[ViewGeometry](cache_bytes // 2)
@@ -122,13 +150,43 @@ class DetectionDataset:
         change = SampleChange()
         if rng is not None:
             change = sample_change(rng, decoded.rig, config.augment, spec.radar_sweeps)
+        seen = self._seen(index, decoded, decoding, change)
+        keep = self._kept(decoded, change, seen.live)
+        boxes = change.bev.apply_to_boxes(decoded.boxes)
+        truth = boxes.select(keep)
+        doppler = doppler_targets(seen.returns, decoded.on_box[keep][:, seen.live], truth)
+        past = self._past(index, change, seen.inputs, rng)
+        teaching = {}
+        if self._teaching is not None or config.distill.gate > 0:
+            teaching["label_mask"] = soft_mask(boxes, spec.bev)
+            teaching["radar_occupied"] = radar_occupied(seen.inputs["radar_grid"], spec)
+        if self._teaching is not None:
+            tokens = [decoded.annotation_tokens[i] for i in np.flatnonzero(keep)]
+            teaching |= self._taught(index, change.bev, truth, tokens)
+        if past and config.train.weight_consistency > 0:
+            age_s = float(past["past_age_s"][0])
+            teaching["static_mask"] = static_mask(
+                boxes.center_m, boxes.size_m, boxes.velocity_mps, age_s, spec.bev
+            )
+        return TrainingSample(
+            inputs=seen.inputs | past,
+            targets=make_targets(truth, spec.bev, config.head, doppler),
+            depth_bin=self._depth(index, decoded, seen.views),
+            image_class=perspective_classes(seen.views, decoded.boxes, spec)
+            if config.train.weight_perspective > 0
+            else None,
+            teaching=teaching,
+        )
+
+    def _seen(
+        self, index: int, decoded: DecodedSample, decoding: Decoding, change: SampleChange
+    ) -> "_Seen":
+        """Return what the changed sensors show of one key frame, past or present."""
+        spec = self._config.inputs
         views = sample_views(self._records[index], decoded, decoding, change)
         live = live_mask(decoded.returns, change.radar, spec.radar_sweeps)
         has_radar, live = live is not None, _none_of(decoded) if live is None else live
         returns = decoded.returns.select(live).changed(change.bev)
-        keep = self._kept(decoded, change, live)
-        boxes = change.bev.apply_to_boxes(decoded.boxes)
-        truth = boxes.select(keep)
         points = disturbed_points(returns, change.radar, spec.bev) if has_radar else None
         inputs = assemble_inputs(
             images=view_images(views, spec),
@@ -137,23 +195,31 @@ class DetectionDataset:
             radar_points=points,
             spec=spec,
         )
-        doppler = doppler_targets(returns, decoded.on_box[keep][:, live], truth)
-        teaching = {}
-        if self._teaching is not None or config.distill.gate > 0:
-            teaching["label_mask"] = soft_mask(boxes, spec.bev)
-            teaching["radar_occupied"] = radar_occupied(inputs["radar_grid"], spec)
-        if self._teaching is not None:
-            tokens = [decoded.annotation_tokens[i] for i in np.flatnonzero(keep)]
-            teaching |= self._taught(index, change.bev, truth, tokens)
-        return TrainingSample(
-            inputs=inputs,
-            targets=make_targets(truth, spec.bev, config.head, doppler),
-            depth_bin=self._depth(index, decoded, views),
-            image_class=perspective_classes(views, decoded.boxes, spec)
-            if config.train.weight_perspective > 0
-            else None,
-            teaching=teaching,
-        )
+        return _Seen(views=views, live=live, returns=returns, inputs=inputs)
+
+    def _past(
+        self, index: int, key: SampleChange, present: Arrays, rng: np.random.Generator | None
+    ) -> Arrays:
+        """Return the arrays of past frames; none for a student without a memory."""
+        memory, augment = self._config.inputs.memory, self._config.augment
+        if memory.kind == "none":
+            return {}
+        sweeps = self._config.inputs.radar_sweeps
+        decoding = self._decoding if rng is not None else self._decoding.exact
+        count = memory.frames if memory.kind == "window" else self._config.train.history_frames
+        gaps_s = draw_gaps(memory, count, augment, rng)
+        past, motions, ages_s = [], [], []
+        for frame in self._drives.past_frames(index, gaps_s, memory):
+            decoded = self._decoded(frame.index, decoding)
+            own = SampleChange()
+            if rng is not None:
+                own = sample_change(rng, decoded.rig, augment, sweeps)
+            change = past_change(own, key)
+            past.append(self._seen(frame.index, decoded, decoding, change).inputs)
+            motion = disturbed_motion(frame.past_from_newer, augment, rng)
+            motions.append(key.bev.apply_to_motion(motion))
+            ages_s.append(frame.age_s)
+        return stack_past(present, past, motions, ages_s, count)
 
     def _decoded(self, index: int, decoding: Decoding) -> DecodedSample:
         key = (index, decoding.is_cut_later)
