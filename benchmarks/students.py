@@ -87,13 +87,17 @@ def shipped() -> Subject:
     return Subject(name="shipped student", student=student, bundle=bundle, frame=frame)
 
 
-def r50() -> Subject:
-    """Return the R50 student with random weights, exported now or earlier."""
+def r50(roles: tuple[str, ...] = ("fp32",)) -> Subject:
+    """Return the R50 student with random weights, exported now or earlier.
+
+    Args:
+        roles: files of the bundle, of `export.onnx_export.FILE_NAMES`.
+    """
     config = load_config(R50_CONFIG)
     torch.manual_seed(0)
     student = Student.from_config(config).eval()
     frame = example_inputs(config.inputs)
-    bundle = _exported(student, config)
+    bundle = _exported(student, config, roles)
     return Subject(name="R50", student=student, bundle=bundle, frame=frame)
 
 
@@ -115,24 +119,24 @@ def shipped_network() -> tuple[DeployedStudent, Bundle]:
     return network, bundle
 
 
-def _exported(student: Student, config: Config) -> Bundle:
+def _exported(student: Student, config: Config, roles: tuple[str, ...]) -> Bundle:
     from imkd_core.export.onnx_export import export_onnx
 
-    folder = ROOT / "build" / "benchmarks" / f"r50-{_key()}"
+    folder = ROOT / "build" / "benchmarks" / f"r50-{_key(roles)}"
     if (folder / "bundle.json").is_file():
         return load_bundle(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
         made = Path(temporary) / "bundle"
         provenance = {"trained_on": "nothing: random weights, to measure times"}
-        export_onnx(student, config, made, "imkd_r50_random", provenance, roles=("fp32",))
+        export_onnx(student, config, made, "imkd_r50_random", provenance, roles=roles)
         shutil.rmtree(folder, ignore_errors=True)
         made.rename(folder)
     return load_bundle(folder)
 
 
-def _key() -> str:
-    digest = hashlib.sha256(package_version("torch").encode())
+def _key(roles: tuple[str, ...]) -> str:
+    digest = hashlib.sha256(f"{package_version('torch')} {roles}".encode())
     for source in _SOURCES:
         path = ROOT / source
         for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
