@@ -2,7 +2,8 @@
 """Check this installation and say how to mend each fault.
 
 Looks at Python, the libraries of the vehicle side, ROS 2 and its message packages, inference
-providers, shared memory for large images, and a model bundle. Prints one line per check; the
+providers, OpenVINO, TensorRT and its engines, shared memory for large images, and model bundles,
+each of which is opened and run once as the node would by default. Prints one line per check; the
 exit code is 0 when nothing is red and 1 otherwise.
 
 Examples:
@@ -11,16 +12,21 @@ Examples:
 """
 
 import argparse
-import importlib
-import importlib.metadata
 import os
 import shutil
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
-from imkd_core.errors import BackendError, ImkdError
+from imkd_core.cli.checks import AMBER, GREEN, RED, Check, check_module
+from imkd_core.cli.inference_checks import (
+    check_choice,
+    check_engines,
+    check_openvino,
+    check_providers,
+    check_tensorrt,
+)
+from imkd_core.errors import ImkdError
 from imkd_core.resources import bundles
 
 #: Python versions that the package supports (REP-2000: Humble 3.10, Jazzy and later 3.12).
@@ -58,18 +64,6 @@ OPTIONAL_ROS_MODULES = {
 #: Room in shared memory that six raw 1600 x 900 images in flight need.
 SHARED_MEMORY_BYTES = 64 << 20
 
-GREEN, AMBER, RED = "ok", "note", "FAULT"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Check:
-    """One line of the table: what was looked at, how it stands, what was found, what to do."""
-
-    name: str
-    level: str
-    found: str
-    remedy: str = ""
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's options."""
@@ -78,11 +72,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="bundle to check (default: every bundle in the installed models folder)",
     )
+    parser.add_argument(
+        "--engines",
+        type=Path,
+        help="folder of TensorRT's engines, as model.engine_folder (default: the user's cache)",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the table and return 1 when something is red."""
-    checks = list(all_checks(arguments.model))
+    checks = list(all_checks(arguments.model, arguments.engines))
     width = max(len(check.name) for check in checks)
     for check in checks:
         sys.stdout.write(f"{check.level:<6} {check.name:<{width}}  {check.found}\n")
@@ -93,8 +92,13 @@ def run(arguments: argparse.Namespace) -> int:
     return 1 if faults else 0
 
 
-def all_checks(model: Path | None) -> Iterator[Check]:
-    """Yield every check in the order of the table."""
+def all_checks(model: Path | None, engine_folder: Path | None = None) -> Iterator[Check]:
+    """Yield every check in the order of the table.
+
+    Args:
+        model: bundle; those of the models folder when None.
+        engine_folder: of TensorRT's engines; the user's cache folder when None.
+    """
     yield check_python(sys.version_info[:2])
     for module, remedy in CORE_MODULES.items():
         yield check_module(module, remedy, RED)
@@ -104,8 +108,10 @@ def all_checks(model: Path | None) -> Iterator[Check]:
         yield check_module(module, remedy, RED)
     for module, remedy in OPTIONAL_ROS_MODULES.items():
         yield check_module(module, remedy, AMBER)
-    yield check_providers()
+    yield check_providers(CORE_MODULES["onnxruntime"])
     yield check_openvino()
+    yield check_tensorrt()
+    yield check_engines(engine_folder)
     yield check_shared_memory(Path("/dev/shm"))
     yield from check_models(model)
 
@@ -117,72 +123,6 @@ def check_python(version: tuple[int, int]) -> Check:
     if version < OLDEST_PYTHON:
         return Check(name="Python", level=RED, found=found, remedy=f"use Python {wanted} or newer")
     return Check(name="Python", level=GREEN, found=found)
-
-
-def check_module(module: str, remedy: str, level_if_absent: str) -> Check:
-    """Check that a module imports, and say its version."""
-    try:
-        loaded = importlib.import_module(module)
-    except Exception as error:  # noqa: BLE001 - a broken install can raise anything on import
-        found = f"cannot be imported: {error}".splitlines()[0]
-        return Check(name=module, level=level_if_absent, found=found, remedy=remedy)
-    version = getattr(loaded, "__version__", None) or _distribution_version(module)
-    return Check(name=module, level=GREEN, found=version)
-
-
-def _distribution_version(module: str) -> str:
-    root = module.split(".")[0].replace("_", "-")
-    versions = (_version_or_none(name) for name in (root, f"ros-{root}"))
-    return next((version for version in versions if version), "importable")
-
-
-def _version_or_none(distribution: str) -> str | None:
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
-def check_providers() -> Check:
-    """Check which inference providers ONNX Runtime offers."""
-    try:
-        import onnxruntime
-    except ImportError:
-        return Check(
-            name="providers",
-            level=RED,
-            found="no ONNX Runtime",
-            remedy=CORE_MODULES["onnxruntime"],
-        )
-    providers = onnxruntime.get_available_providers()
-    return Check(name="providers", level=GREEN, found=", ".join(providers))
-
-
-def check_openvino() -> Check:
-    """Check whether OpenVINO's plugin is there and knows this processor; it is optional."""
-    from imkd_core.runtime.providers import has_openvino, openvino_devices
-
-    name = "OpenVINO"
-    if not has_openvino():
-        return Check(
-            name=name,
-            level=AMBER,
-            found="no plugin; ONNX Runtime's own CPU provider runs the model",
-            remedy="optional; 'pip install onnxruntime-ep-openvino' pays on Intel processors, for "
-            "int8 models most of all",
-        )
-    try:
-        openvino_devices()
-    except BackendError as error:
-        return Check(
-            name=name,
-            level=AMBER,
-            found=str(error),
-            remedy="nothing to do: the CPU provider runs the model, unless model.provider asks for "
-            "OpenVINO",
-        )
-    version = _distribution_version("onnxruntime_ep_openvino")
-    return Check(name=name, level=GREEN, found=f"plugin {version}, used by itself")
 
 
 def check_shared_memory(folder: Path) -> Check:
@@ -240,3 +180,4 @@ def check_models(model: Path | None) -> Iterator[Check]:
         level=GREEN,
         found=f"{', '.join(bundle.files)}; {len(bundle.head.class_names)} classes; images {size}",
     )
+    yield check_choice(bundle)
