@@ -6,11 +6,12 @@
     outputs = backend.run(inputs)
     memory.keep(frame.stamp_ns, frame.odom_from_ego, outputs["memory"])
 
-A map is kept only when the newest kept one is an interval old, so that a vehicle's 12 Hz look like
-the key frames that the network learned from; every frame reads what is kept. What is kept hangs on
-the frames' stamps and poses alone, never on the time of arrival: a recording replayed offline
-remembers what the vehicle did. Where the past cannot be trusted, all of it is forgotten, and the
-network runs without, as it learned to.
+The network learned from key frames an interval apart. So that a vehicle's 12 Hz look the same to
+it, one map an interval is kept, and each is read only from the age of an interval on: a map of
+80 ms ago would show less motion than any that it has seen. Both hang on the frames' stamps and
+poses alone, never on the time of arrival: a recording replayed offline remembers what the vehicle
+did. Where the past cannot be trusted, all of it is forgotten, and the network runs without, as it
+learned to.
 """
 
 import threading
@@ -42,7 +43,7 @@ MAX_TURN_RADPS = 3.0
 #: Two poses closer in time than this may differ by what this time allows: they are measured.
 _LEAST_SPAN_NS = 50_000_000
 
-#: Share of the interval after which a map may be kept already: frames do not come on the dot.
+#: Share of the interval after which a map may be read already: frames do not come on the dot.
 _LEAST_SHARE = 0.9
 
 
@@ -52,9 +53,9 @@ class MemoryFacts:
 
     Attributes:
         kind: of the `MemorySpec`; "none" holds nothing ever.
-        maps: how many it holds.
-        capacity: how many it can hold.
-        newest_age_s: of the newest map, at the last frame; None while there is none.
+        maps: how many can be read; one more waits until it is old enough.
+        capacity: how many a network reads at most.
+        newest_age_s: of the newest of them, at the last frame; None while there is none.
         resets: reason -> how often maps were lost for it.
         last_reset: reason of the last reset, also of one that found nothing to lose; "" at first.
     """
@@ -76,8 +77,7 @@ class FusedMemory:
     """The newest maps that a network asked to be kept, and where the vehicle was then.
 
     May be reset from another thread than the one that recalls and keeps: a frame that was under
-    way then is not kept. The arrays of `recall` are written to again by the next `recall` or
-    `keep`.
+    way then is not kept. The arrays of `recall` are written to again by the next `recall`.
 
     Args:
         spec: what the network remembers; of kind "none" everything here does nothing.
@@ -90,6 +90,7 @@ class FusedMemory:
         self._max_gap_ns = round(spec.max_gap_s * 1e9)
         count = spec.frames
         self._arrays: dict[str, Float32] = {}
+        self._next = np.empty((spec.channels, *bev.shape), np.float32)
         if count:
             self._arrays = {
                 "history": np.zeros((count, spec.channels, *bev.shape), np.float32),
@@ -98,6 +99,7 @@ class FusedMemory:
                 "history_mask": np.zeros(count, np.float32),
             }
         self._kept: deque[_Moment] = deque(maxlen=count)  # newest first, as in `history`
+        self._waiting: _Moment | None = None  # of the map `_next`, which is too young to be read
         self._written = 0  # maps at the head of `history` that are not zeros
         self._last: _Moment | None = None
         self._resets: Counter[str] = Counter()
@@ -138,6 +140,7 @@ class FusedMemory:
             why = self._distrust(present)
             if why:
                 self._forget(why)
+            self._ripen(stamp_ns)
             self._last = present
             self._blank()
             if present is not None:
@@ -145,7 +148,7 @@ class FusedMemory:
             return dict(self._arrays)
 
     def keep(self, stamp_ns: int, odom_from_ego: Float64 | None, memory: NDArray[Any]) -> None:
-        """Keep a copy of the map of the frame that was recalled last, if it is time to.
+        """Keep a copy of the map of the frame that was recalled last, unless one waits already.
 
         Args:
             stamp_ns: of that frame.
@@ -157,14 +160,9 @@ class FusedMemory:
         with self._lock:
             if self._last is None or self._last.stamp_ns != stamp_ns:
                 return  # it was reset while the network ran
-            if self._kept and stamp_ns - self._kept[0].stamp_ns < self._interval_ns:
-                return
-            self._kept.appendleft(_Moment(stamp_ns, odom_from_ego))  # the oldest falls out
-            self._written = len(self._kept)
-            history = self._arrays["history"]
-            for index in reversed(range(1, self._written)):
-                history[index] = history[index - 1]
-            history[0] = memory
+            if self._waiting is None:
+                self._next[:] = memory
+                self._waiting = _Moment(stamp_ns, odom_from_ego)
 
     def reset(self, why: str) -> None:
         """Forget all maps.
@@ -176,9 +174,10 @@ class FusedMemory:
             self._forget(why)
 
     def _forget(self, why: str) -> None:
-        if self._kept:
+        if self._kept or self._waiting is not None:
             self._resets[why] += 1
         self._kept.clear()
+        self._waiting = None
         self._last = None
         self._last_reset = why
 
@@ -198,6 +197,17 @@ class FusedMemory:
         is_too_far = float(np.linalg.norm(last_from_ego[:3, 3])) > MAX_SPEED_MPS * span_s
         is_turned = abs(yaw_of(last_from_ego)) > MAX_TURN_RADPS * span_s
         return RESET_POSE if is_too_far or is_turned else ""
+
+    def _ripen(self, stamp_ns: int) -> None:
+        """Let the map that waits be read, if it is old enough now; the oldest falls out."""
+        if self._waiting is None or stamp_ns - self._waiting.stamp_ns < self._interval_ns:
+            return
+        self._kept.appendleft(self._waiting)
+        self._waiting = None
+        history, self._written = self._arrays["history"], len(self._kept)
+        for index in reversed(range(1, self._written)):
+            history[index] = history[index - 1]
+        history[0] = self._next
 
     def _blank(self) -> None:
         """Write zeros behind the kept maps."""
