@@ -14,6 +14,8 @@ An interrupted run continues where it stopped: predictions are kept scene by sce
 Examples:
   imkd evaluate --model models/imkd_tiny --data DATA --output out/evaluation
   imkd evaluate --model runs/tiny/bundle --data DATA --limit 100 --output out/quick
+  imkd evaluate ... --role int8_u8 --provider CPUExecutionProvider
+  imkd evaluate ... --role fp16 --backend tensorrt
   imkd evaluate ... --lose all-cameras --lose all-radars --lose CAM_FRONT,CAM_BACK
 """
 
@@ -43,12 +45,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", type=Path, required=True, help="folder of figures and report")
     parser.add_argument("--results-json", type=Path, help="also write a nuScenes result file")
     parser.add_argument("--score", type=float, default=0.01, help="least score (default: 0.01)")
-    parser.add_argument("--role", default="fp32", help="file of the bundle (default: fp32)")
+    _add_backend_arguments(parser)
     parser.add_argument("--workers", type=int, help="processes (default: one for each core)")
     parser.add_argument(
         "--skip-bad", action="store_true", help="leave out samples that cannot be read; counted"
     )
     parser.add_argument("--pictures", type=int, default=3, help="frames shown (default: 3)")
+
+
+def _add_backend_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what runs the model: the node's parameters model.*, without its fallbacks."""
+    from imkd_core.runtime.backends import BACKENDS
+    from imkd_core.runtime.providers import AUTO, OPENVINO_PRECISIONS
+
+    group = parser.add_argument_group("what runs the model, as the node's parameters model.*")
+    group.add_argument("--role", default="fp32", help="file of the bundle (default: fp32)")
+    group.add_argument(
+        "--backend", choices=BACKENDS, default=BACKENDS[0], help=f"default: {BACKENDS[0]}"
+    )
+    group.add_argument(
+        "--provider",
+        default=AUTO,
+        help="of ONNX Runtime, such as CPUExecutionProvider (default: auto, which takes OpenVINO "
+        "where it is installed and can run the model)",
+    )
+    group.add_argument(
+        "--openvino-precision", choices=OPENVINO_PRECISIONS, default=OPENVINO_PRECISIONS[0]
+    )
+    group.add_argument("--engine-folder", type=Path, help="of TensorRT (default: the user's cache)")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -59,7 +83,14 @@ def run(arguments: argparse.Namespace) -> int:
     from imkd_core.data.nuscenes.reader import CAMERAS, RADARS
     from imkd_core.evaluation.losses import STANDARD_LOSSES, parse_loss
     from imkd_core.resources import bundle_folder
+    from imkd_core.runtime.backends import BackendSettings
 
+    backend = BackendSettings(
+        backend=arguments.backend,
+        providers=tuple(name.strip() for name in arguments.provider.split(",")),
+        openvino_precision=arguments.openvino_precision,
+        engine_folder=arguments.engine_folder,
+    )
     losses = [parse_loss(text, (*CAMERAS, *RADARS)) for text in arguments.lose]
     if arguments.conditions:
         losses += STANDARD_LOSSES
@@ -70,6 +101,7 @@ def run(arguments: argparse.Namespace) -> int:
         losses=tuple(dict.fromkeys(losses)),
         score_threshold=arguments.score,
         role=arguments.role,
+        backend=backend,
         workers=arguments.workers or os.cpu_count() or 1,
         skip_bad=arguments.skip_bad,
         results_json=arguments.results_json,

@@ -12,6 +12,7 @@ import hashlib
 import json
 import multiprocessing
 import signal
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -54,6 +55,7 @@ class DetectionJob:
     Attributes:
         bundle: folder of the model.
         role: which of its files.
+        backend: what runs it; its role and threads are replaced.
         data, version: dataroot and table folder.
         output: folder of the predictions.
         tokens: scene -> samples to judge, in time order.
@@ -73,6 +75,7 @@ class DetectionJob:
     sequences: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     losses: tuple[Loss, ...] = field(default=(Loss(),))
     role: str = "fp32"
+    backend: BackendSettings = field(default_factory=BackendSettings)
     score_threshold: float = 0.01
     max_boxes: int = 500
     skip_bad: bool = False
@@ -106,7 +109,14 @@ class DetectionJob:
         }
         if self.sequence(scene) != self.tokens[scene]:
             facts["sequence"] = self.sequence(scene)
+        if _runs_on(self.backend) != _runs_on(BackendSettings()):
+            facts["runs on"] = _runs_on(self.backend)
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def _runs_on(settings: BackendSettings) -> list[str]:
+    """Return what numbers may hang on beside the model."""
+    return [settings.backend, *settings.providers, settings.openvino_precision]
 
 
 class SceneRunner:
@@ -116,8 +126,8 @@ class SceneRunner:
         self._job = job
         self._reader = reader or NuScenes(job.data, job.version)
         self._bundle = load_bundle(job.bundle)
-        settings = BackendSettings(role=job.role, threads=threads)
-        self._backend: Backend = open_backend(self._bundle, settings)
+        settings = replace(job.backend, role=job.role, threads=threads)
+        self._backend: Backend = open_backend(self._bundle, settings, _say)
 
     def close(self) -> None:
         """Give the model's memory back."""
@@ -178,6 +188,11 @@ class SceneRunner:
 
     def _stored(self, scene: str, loss: Loss) -> ScenePredictions | None:
         return stored(self._job, self._bundle, scene, loss)
+
+
+def _say(text: str) -> None:
+    """Tell how the building of an engine proceeds, and what runs instead of what."""
+    sys.stderr.write(f"{text}\n")
 
 
 def stored(job: DetectionJob, bundle: Bundle, scene: str, loss: Loss) -> ScenePredictions | None:

@@ -8,7 +8,7 @@ evaluation.nds, evaluation.mean_ap, evaluation.conditions[0].by_weather
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +25,9 @@ from imkd_core.evaluation.nuscenes_metrics import DetectionRules, counted
 from imkd_core.evaluation.predictions import ScenePredictions
 from imkd_core.evaluation.results import write_atomic, write_results
 from imkd_core.evaluation.tables import Condition, Evaluation, condition
+from imkd_core.runtime.backends import BackendSettings
 from imkd_core.runtime.bundle import Bundle, load_bundle
+from imkd_core.runtime.roles import AUTO_ROLE
 from imkd_core.types import Detections
 
 
@@ -40,7 +42,8 @@ class EvaluationOptions:
             memory runs over some before each as well.
         losses: sensors that are lost, one run each beside that with all sensors.
         score_threshold, max_boxes: what is reported; 0.01 and 500 as is usual for nuScenes.
-        role: which file of the bundle.
+        role: which file of the bundle; "auto" is none: a figure is of one file.
+        backend: what runs it; its role and threads are replaced, and nothing takes over from it.
         workers: processes with one thread each.
         skip_bad: leave samples out that cannot be read, counted and reported.
         results_json: also write the boxes as a nuScenes result file.
@@ -58,6 +61,7 @@ class EvaluationOptions:
     score_threshold: float = 0.01
     max_boxes: int = 500
     role: str = "fp32"
+    backend: BackendSettings = field(default_factory=BackendSettings)
     workers: int = 1
     skip_bad: bool = False
     results_json: Path | None = None
@@ -72,6 +76,10 @@ class EvaluationOptions:
             raise ConfigError(f"max_boxes must be 1..500, got {self.max_boxes}")
         if not 0 <= self.score_threshold < 1:
             raise ConfigError(f"the score threshold must be 0..1, got {self.score_threshold}")
+        if self.role == AUTO_ROLE:
+            raise ConfigError("the role must name one file of the bundle, as fp32, to be measured")
+        if self.backend.cpu_fallback:
+            raise ConfigError("cpu_fallback must be off: figures must be of what was asked for")
         if self.workers < 1 or self.pictures < 0:
             raise ConfigError("workers must be 1 or more, and pictures 0 or more")
 
@@ -129,6 +137,7 @@ def evaluate_bundle(
         sequences=sequences_of(reader, tokens, bundle.inputs.memory),
         losses=(Loss(), *(loss for loss in options.losses if loss.sensors)),
         role=options.role,
+        backend=options.backend,
         score_threshold=options.score_threshold,
         max_boxes=options.max_boxes,
         skip_bad=options.skip_bad,

@@ -2,6 +2,7 @@
 """`imkd evaluate` from a made-up drive and a tiny bundle to figures and a report."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,8 +16,18 @@ from imkd_core.data.nuscenes.boxes import score_detections
 from imkd_core.data.nuscenes.reader import NuScenes
 from imkd_core.errors import ConfigError, DataError
 from imkd_core.evaluation.losses import Loss
+from imkd_core.runtime.backends import BackendSettings
+from imkd_core.runtime.tensorrt import backend as tensorrt_backend
+from imkd_core.runtime.tensorrt import engine_cache
+from imkd_core.runtime.tensorrt.builder import BuiltEngine
+from imkd_core.runtime.tensorrt.cuda import Cuda
 from tests.core.data.made_up import write_dataroot
 from tests.core.runtime.made_up_bundle import make_bundle
+from tests.core.runtime.tensorrt.stand_ins import (
+    ILLEGAL_ADDRESS,
+    StandInCudart,
+    StandInTensorRt,
+)
 
 SCENES, FRAMES = 2, 3
 
@@ -132,6 +143,44 @@ def test_processes_give_what_one_gives(bundle, data, tmp_path):
     assert told[-1][0] == SCENES * FRAMES
 
 
+def test_figures_of_another_provider_are_not_taken_for_those_of_this_one(bundle, data, tmp_path):
+    job, loaded = job_of(bundle, data, tmp_path)
+    keys = {
+        replace(job, backend=backend).key(loaded, "made-up-0", Loss())
+        for backend in (
+            BackendSettings(),
+            BackendSettings(threads=7, cpu_fallback=True),
+            BackendSettings(providers=("CPUExecutionProvider",)),
+            BackendSettings(openvino_precision="device"),
+            BackendSettings(backend="tensorrt"),
+        )
+    }
+    assert len(keys) == 4
+
+
+def test_tensorrt_is_chosen_as_the_node_chooses_it(bundle, own_data, tmp_path, monkeypatch, capsys):
+    cudart = StandInCudart()
+    monkeypatch.setattr(tensorrt_backend, "load_cuda", lambda: Cuda(cudart))
+    monkeypatch.setattr(tensorrt_backend, "import_tensorrt", lambda: StandInTensorRt(cudart))
+
+    def build(tensorrt, source, target, cameras, *, timing, report):
+        report("builds the engine: phase 1 (4 s)")
+        return BuiltEngine(plan=source.content, timing=b"", seconds=4.0)
+
+    monkeypatch.setattr(engine_cache, "build_engine", build)
+    few = ("--limit", "1", "--pictures", "0")
+    more = (*few, "--backend", "tensorrt", "--engine-folder", tmp_path / "engines")
+    assert main(arguments(bundle, own_data, tmp_path / "gpu", *more)) == 0
+    assert "builds the engine: phase 1 (4 s)" in capsys.readouterr().err
+    assert list((tmp_path / "engines").glob("*.plan"))
+    assert main(arguments(bundle, own_data, tmp_path / "cpu", *few)) == 0
+    figures = [json.loads((tmp_path / f / "metrics.json").read_text()) for f in ("gpu", "cpu")]
+    assert figures[0]["nds"] == figures[1]["nds"]
+    cudart.fail("StreamQuery", ILLEGAL_ADDRESS)
+    assert main(arguments(bundle, own_data, tmp_path / "broken", *more)) == 2
+    assert "error 700" in capsys.readouterr().err
+
+
 def test_a_torn_image_is_named_and_can_be_left_out(bundle, own_data, tmp_path, capsys):
     image = sorted((own_data / "samples" / "CAM_FRONT").iterdir())[0]
     image.write_bytes(image.read_bytes()[:200])
@@ -187,6 +236,8 @@ def test_a_model_of_other_classes_is_refused_before_any_work(data, tmp_path, cap
         (("--scenes", "scene-9"), "scene-9"),
         (("--version", "v1.0-test"), "v1.0-test"),
         (("--role", "int8"), "int8"),
+        (("--role", "auto"), "must name one file"),
+        (("--provider", "DreamProvider"), "DreamProvider is not available"),
     ],
 )
 def test_wrong_options_are_refused_in_words(bundle, data, tmp_path, capsys, more, words):
@@ -218,6 +269,8 @@ def test_options_out_of_range_are_refused():
         {"pictures": -1},
         {"limit": 0},
         {"score_threshold": 1.0},
+        {"role": "auto"},
+        {"backend": BackendSettings(cpu_fallback=True)},
     ):
         with pytest.raises(ConfigError):
             EvaluationOptions(**wrong)
