@@ -317,6 +317,8 @@ def number(value: float | None) -> str:
         return "-"
     if value == 0 or abs(value) >= 100:
         return f"{value:.0f}"
+    if abs(value) < 1e-4:
+        return f"{value:.2e}"
     digits = max(0, 2 - math.floor(math.log10(abs(value))))
     return f"{value:.{digits}f}"
 

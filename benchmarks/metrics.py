@@ -4,13 +4,11 @@
     python -m benchmarks.metrics [--samples 200] [--boxes 200] [--rounds 3]
 
 Made-up boxes, some 40 true ones and --boxes found ones a sample. Both give all AP, errors and NDS;
-reading files is not part of it. Prints one JSON object with the best time of each, their ratio,
-and the largest difference of any figure.
+reading files is not part of it. The devkit has to be installed.
 """
 
 import argparse
-import json
-import platform
+import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -18,6 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.harness import Figure, Report, run_benchmark
+from benchmarks.machine import idle_warnings
 from imkd_core.evaluation.boxes import BoxTable
 from imkd_core.evaluation.nuscenes_metrics import DetectionMetrics, evaluate
 from tests.core.evaluation.oracle import (
@@ -30,37 +30,49 @@ from tests.core.evaluation.oracle import (
 TRUE_BOXES = 40
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def measure(options: argparse.Namespace) -> Report:
+    """Measure both."""
+    samples, rounds = (20, 1) if options.quick else (options.samples, options.rounds)
+    warnings.simplefilter("ignore")  # the devkit's means of nothing
+    rng = np.random.default_rng(0)
+    truth = random_boxes(rng, TRUE_BOXES * samples, samples, true=True)
+    hits = noisy_copies(rng, truth, spread_m=0.5)
+    clutter = max(options.boxes * samples - len(hits), 0)
+    every = BoxTable.joined([hits, random_boxes(rng, clutter, samples)])
+    found = every.select(np.argsort(every.sample, kind="stable"))
+
+    judge = devkit_judge(found, truth, samples)
+    ours_s, ours = best_of(rounds, lambda: evaluate(found, truth, samples))
+    devkit_s, devkit = best_of(rounds, lambda: judge.evaluate()[0])
+    difference = largest_difference(ours, devkit)
+    return Report(
+        name="metrics",
+        figures=(
+            Figure(name="ours, best", value=ours_s, unit="s"),
+            Figure(name="nuscenes-devkit, best", value=devkit_s, unit="s"),
+            Figure(name="ours against the devkit", value=devkit_s / ours_s, unit="times"),
+            Figure(name="largest difference of any figure", value=difference, unit=""),
+        ),
+        facts={
+            "samples": samples,
+            "true_boxes": len(truth),
+            "found_boxes": len(found),
+            "nds": ours.nds,
+            "warnings": idle_warnings(),
+        },
+    )
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
     parser.add_argument("--samples", type=int, default=200)
     parser.add_argument("--boxes", type=int, default=200, help="found boxes a sample")
     parser.add_argument("--rounds", type=int, default=3)
-    arguments = parser.parse_args()
-    warnings.simplefilter("ignore")  # the devkit's means of nothing
-    rng = np.random.default_rng(0)
-    truth = random_boxes(rng, TRUE_BOXES * arguments.samples, arguments.samples, true=True)
-    hits = noisy_copies(rng, truth, spread_m=0.5)
-    clutter = max(arguments.boxes * arguments.samples - len(hits), 0)
-    every = BoxTable.joined([hits, random_boxes(rng, clutter, arguments.samples)])
-    found = every.select(np.argsort(every.sample, kind="stable"))
 
-    judge = devkit_judge(found, truth, arguments.samples)
-    ours_s, ours = best_of(arguments.rounds, lambda: evaluate(found, truth, arguments.samples))
-    devkit_s, devkit = best_of(arguments.rounds, lambda: judge.evaluate()[0])
-    result = {
-        "samples": arguments.samples,
-        "true_boxes": len(truth),
-        "found_boxes": len(found),
-        "ours_s": round(ours_s, 4),
-        "devkit_s": round(devkit_s, 4),
-        "ratio": round(devkit_s / ours_s, 1),
-        "largest_difference": largest_difference(ours, devkit),
-        "nds": ours.nds,
-        "machine": platform.machine(),
-        "python": platform.python_version(),
-    }
-    print(json.dumps(result, indent=2))
+
+def main() -> int:
+    """Measure and print."""
+    return run_benchmark("metrics", __doc__, measure, add_options)
 
 
 def best_of(rounds: int, work: Callable[[], Any]) -> tuple[float, Any]:
@@ -83,4 +95,4 @@ def largest_difference(ours: DetectionMetrics, devkit: Any) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

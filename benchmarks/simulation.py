@@ -4,12 +4,11 @@
     OMP_NUM_THREADS=1 python -m benchmarks.simulation [--duration 20] [--conditions clear,night]
 
 Writes whole drives (images of key frames, all sweeps of radars and LiDAR, tables) to a temporary
-folder and prints one JSON object. Times are CPU times of this process with one thread; planning a
-drive is part of the total. `goal_ratio` is 1 or more where the goal is met.
+folder. Times are CPU times of this process with one thread; planning a drive is part of the total.
 """
 
 import argparse
-import json
+import sys
 import tempfile
 import time
 from collections import Counter
@@ -21,6 +20,8 @@ from unittest.mock import patch
 
 import cv2
 
+from benchmarks.harness import Figure, Report, run_benchmark
+from benchmarks.machine import idle_warnings
 from imkd_core.simulation import writer
 from imkd_core.simulation.camera import cameras
 from imkd_core.simulation.ranging import lidar, radar
@@ -82,25 +83,44 @@ def bench(condition: str, seed: int, size_px: tuple[int, int], duration_s: float
     }
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
+def figures_of(name: str, found: dict[str, Any]) -> Iterator[Figure]:
+    """Yield the figures of one kind of drive."""
+    note = f"{found['goal_ratio']} of its goal"
+    rate = found["key_frames_per_s"]
+    yield Figure(name=f"{name}: key frames a second and core", value=rate, unit="1/s", note=note)
+    for part, seconds in found["s_per_key_frame"].items():
+        yield Figure(name=f"{name}: {part}", value=seconds, unit="s")
+
+
+def measure(options: argparse.Namespace) -> Report:
+    """Measure all conditions and sizes."""
+    cv2.setNumThreads(1)
+    warned = idle_warnings()
+    sizes = [size for size in GOALS if not options.size or f"{size[0]}x{size[1]}" in options.size]
+    conditions, duration_s = options.conditions.split(","), options.duration
+    if options.quick:
+        sizes, conditions, duration_s = sizes[:1], conditions[:1], 1.0
+    figures: list[Figure] = []
+    for width, height in sizes:
+        for condition in conditions:
+            found = bench(condition, options.seed, (width, height), duration_s)
+            figures += figures_of(f"{width}x{height} {condition}", found)
+    facts = {"seed": options.seed, "duration_s": duration_s, "warnings": warned}
+    return Report(name="simulation", figures=tuple(figures), facts=facts)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
     parser.add_argument("--duration", type=float, default=20.0)
     parser.add_argument("--conditions", default=",".join(CONDITIONS))
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--size", choices=["704x256", "1600x900"], action="append")
-    options = parser.parse_args()
-    cv2.setNumThreads(1)
-    report = {}
-    for width, height in GOALS:
-        name = f"{width}x{height}"
-        if options.size and name not in options.size:
-            continue
-        for condition in options.conditions.split(","):
-            found = bench(condition, options.seed, (width, height), options.duration)
-            report[f"{name} {condition}"] = found
-    print(json.dumps(report, indent=1))
+
+
+def main() -> int:
+    """Measure and print."""
+    return run_benchmark("simulation", __doc__, measure, add_options)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -3,21 +3,23 @@
 
     OMP_NUM_THREADS=1 python -m benchmarks.simulation_ranging [--drives 3] [--moments 6]
 
-Prints one JSON object: for each kind of weather the mean milliseconds of a sweep and of a scan
+For each kind of weather the mean milliseconds of a sweep and of a scan
 (after a first pass that prepares the shapes, once for a drive), the mean number of LiDAR points
 and of returns per radar, and the share of returns that the nuscenes-devkit's filter keeps. Beside
 it the mean counts of the 404 key frames of nuScenes mini.
 """
 
 import argparse
-import json
 import statistics
+import sys
 import time
 from collections import defaultdict
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 
+from benchmarks.harness import Figure, Report, run_benchmark
+from benchmarks.machine import idle_warnings
 from imkd_core.data.point_clouds import RADAR_FILE_FIELDS, RadarFilter
 from imkd_core.simulation.ranging import lidar, radar
 from imkd_core.simulation.rig import lidar_mount, make_radars
@@ -34,7 +36,7 @@ NUSCENES = {
 }
 
 
-def measure(drive: Drive, moments: int, found: dict[str, list[float]]) -> None:
+def measure_drive(drive: Drive, moments: int, found: dict[str, list[float]]) -> None:
     """Add the figures of one drive to `found`."""
     snapshots = [drive.snapshot(t) for t in np.linspace(1.0, drive.duration_s - 1.0, moments)]
     for snapshot in snapshots:
@@ -60,21 +62,41 @@ def _sweep(snapshot: Snapshot) -> int:
     return len(lidar.scan(snapshot, pose, np.random.default_rng(0)))
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
+def figures_of(condition: str, values: dict[str, list[float]]) -> Iterator[Figure]:
+    """Yield the means of one kind of weather."""
+    means = {name: statistics.fmean(found) for name, found in values.items()}
+    means["radar_sum"] = sum(means[name] for name in NUSCENES)
+    for name, value in means.items():
+        real = f"nuScenes mini: {NUSCENES[name]}" if name in NUSCENES else ""
+        unit = "ms" if name.endswith("_ms") else ""
+        label = f"{condition}: {name.removesuffix('_ms')}"
+        yield Figure(name=label, value=round(value, 2), unit=unit, note=real)
+
+
+def measure(options: argparse.Namespace) -> Report:
+    """Measure all kinds of weather."""
+    warned = idle_warnings()
+    drives, moments = (1, 1) if options.quick else (options.drives, options.moments)
+    figures: list[Figure] = []
+    for condition in CONDITIONS[:1] if options.quick else CONDITIONS:
+        found: dict[str, list[float]] = defaultdict(list)
+        for seed in range(drives):
+            measure_drive(plan_drive(seed, condition), moments, found)
+        figures += figures_of(condition, found)
+    facts = {"drives": drives, "moments": moments, "warnings": warned}
+    return Report(name="simulation_ranging", figures=tuple(figures), facts=facts)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
     parser.add_argument("--drives", type=int, default=3)
     parser.add_argument("--moments", type=int, default=6)
-    options = parser.parse_args()
-    report: dict[str, Any] = {"nuscenes_mini": NUSCENES}
-    for condition in CONDITIONS:
-        found: dict[str, list[float]] = defaultdict(list)
-        for seed in range(options.drives):
-            measure(plan_drive(seed, condition), options.moments, found)
-        report[condition] = {name: round(statistics.fmean(v), 2) for name, v in found.items()}
-        report[condition]["radar_sum"] = round(sum(report[condition][n] for n in NUSCENES), 1)
-    print(json.dumps(report, indent=2))
+
+
+def main() -> int:
+    """Measure and print."""
+    return run_benchmark("simulation_ranging", __doc__, measure, add_options)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -31,7 +31,18 @@ class Entry:
         return ("-m", f"benchmarks.{self.name}", *size)
 
 
-SUITE: tuple[Entry, ...] = (Entry(name="synchronizer", title="Synchroniser", minutes=3.0),)
+SUITE: tuple[Entry, ...] = (
+    Entry(name="inference", title="The network alone", minutes=5.0),
+    Entry(name="stages", title="One frame, stage by stage", minutes=1.0),
+    Entry(name="preprocessing", title="Preprocessing of a camera", minutes=0.5),
+    Entry(name="view_transform", title="View transform", minutes=4.0),
+    Entry(name="view_lut_moving", title="Look-up table of a moving vehicle", minutes=1.0),
+    Entry(name="synchronizer", title="Synchroniser", minutes=2.5),
+    Entry(name="torch_gpu", title="R50 on a GPU without TensorRT", minutes=3.0),
+    Entry(name="metrics", title="Detection metrics", minutes=1.0, is_whole=False),
+    Entry(name="simulation", title="Simulation", minutes=10.0, is_whole=False),
+    Entry(name="simulation_ranging", title="Made-up ranging", minutes=2.0, is_whole=False),
+)
 
 
 def entries(names: Sequence[str] = ()) -> tuple[Entry, ...]:

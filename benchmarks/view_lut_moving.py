@@ -5,27 +5,30 @@
 
 The poses are those of a drive: six cameras at 12 Hz whose exposures are staggered over a period,
 at 0 to 20 m/s, with jitter of the exposure. Both ways run in turn on the same frames of the same
-process. Prints one JSON object: for each drive p50 and p95 in milliseconds of the full rebuild
-(the baseline) and of the cache, their ratio, and the cameras built a frame. The first frame, which
-builds everything, is left out.
+process: the full rebuild is the baseline of the cache. The first frame, which builds everything, is
+left out.
 """
 
 import argparse
-import json
+import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.harness import Figure, Report, run_benchmark
+from benchmarks.machine import idle_warnings
 from imkd_core.config import InputSpec
 from imkd_core.geometry import Float64, rigid_transform
 from imkd_core.recipe import load_config
 from imkd_core.runtime.view_cache import ViewCache
 from imkd_core.types import CameraModel
 from imkd_core.view_lut import build_view_geometry
+
+CONFIG = Path(__file__).resolve().parents[1] / "config" / "imkd_tiny.yaml"
 
 CAMERAS = 6
 PERIOD_S = 1 / 12
@@ -78,7 +81,7 @@ def drive_poses(
     return found
 
 
-def measure(cameras: Sequence[CameraModel], frames: int, spec: InputSpec, drive: Any) -> Any:
+def measure_drive(cameras: Sequence[CameraModel], frames: int, spec: InputSpec, drive: Any) -> Any:
     """Return the figures of one drive."""
     cache, is_live = ViewCache(spec), (True,) * CAMERAS
     full_ms: list[float] = []
@@ -105,17 +108,44 @@ def _milliseconds(work: Callable[[], object]) -> float:
     return (time.perf_counter() - begin) * 1e3
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
+def figures_of(drive: str, found: dict[str, Any]) -> Iterator[Figure]:
+    """Yield the figures of one drive."""
+    note = f"{found['ratio_p50']} times faster than the full rebuild"
+    for way in ("full_rebuild", "cached"):
+        for percentile in ("p50", "p95"):
+            yield Figure(
+                name=f"{drive}: {way.replace('_', ' ')}, {percentile}",
+                value=found[f"{way}_{percentile}_ms"],
+                unit="ms",
+                note=note if way == "cached" else "",
+            )
+    built = float(found["cameras_built"])
+    yield Figure(name=f"{drive}: cameras built a frame", value=built, unit="")
+
+
+def measure(options: argparse.Namespace) -> Report:
+    """Measure all drives."""
+    warned = idle_warnings()
+    frames = 5 if options.quick else options.frames
+    spec, cameras = load_config(options.config).inputs, make_cameras()
+    found = {name: measure_drive(cameras, frames, spec, drive) for name, drive in DRIVES.items()}
+    return Report(
+        name="view_lut_moving",
+        figures=tuple(figure for name, one in found.items() for figure in figures_of(name, one)),
+        facts={"config": options.config.stem, "frames": frames, "warnings": warned},
+    )
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
     parser.add_argument("--frames", type=int, default=200)
-    parser.add_argument("--config", type=Path, default=Path("config/imkd_tiny.yaml"))
-    options = parser.parse_args()
-    spec = load_config(options.config).inputs
-    cameras = make_cameras()
-    report = {name: measure(cameras, options.frames, spec, drive) for name, drive in DRIVES.items()}
-    print(json.dumps({"config": options.config.stem, "frames": options.frames, **report}, indent=2))
+    parser.add_argument("--config", type=Path, default=CONFIG)
+
+
+def main() -> int:
+    """Measure and print."""
+    return run_benchmark("view_lut_moving", __doc__, measure, add_options)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Image cells to the bird's-eye view: our look-up table against exact lift-splat (LSS).
 
-    python -m benchmarks.view_transform [--rounds 30] [--data DRIVES --frames 80]
+    python -m benchmarks.view_transform [--rounds 15] [--data DRIVES --frames 80]
 
 Both take the depth network's outputs and give the camera's map, in ONNX Runtime and in torch, for
 both students, in turns. LSS adds up every point of the frustum: `index_add` over all points (the
@@ -191,7 +191,7 @@ def measure(options: argparse.Namespace) -> Report:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("--threads", type=int, default=2, help="of each runtime (default: 2)")
-    parser.add_argument("--rounds", type=int, default=30, help="samples (default: 30)")
+    parser.add_argument("--rounds", type=int, default=15, help="samples (default: 15)")
     parser.add_argument("--data", type=Path, help="drives in the nuScenes layout")
     parser.add_argument("--frames", type=int, default=80, help="key frames judged (default: 80)")
 

@@ -14,12 +14,14 @@ VERBS = {
     "train": ("train", "train the LiDAR teacher, the label encoder or a student"),
     "experiment": ("experiment", "compare students that differ in a few settings"),
     "export": ("export", "turn a checkpoint into a model bundle (ONNX and bundle.json)"),
+    "quantize": ("quantize", "add int8 files to a bundle, calibrated on recorded drives"),
     "build-engine": ("build_engine", "build a bundle's TensorRT engine, for here or another GPU"),
     "evaluate": ("evaluate", "measure a model bundle: mAP, NDS, and where they come from"),
     "bag": ("bag", "nuScenes data to rosbag2 and recordings to data sets; what is in a bag"),
     "replay": ("replay", "run the detector over a recording, offline and deterministic"),
     "doctor": ("doctor", "check this installation and say how to mend each fault"),
     "demo": ("demo", "the whole job on a drive made on the spot, with the model that ships"),
+    "bench": ("bench", "measure speed and memory here, with baselines; from a source checkout"),
     "prove-real": ("prove_real", "the whole job on a real key frame, over a real ROS 2 graph"),
 }
 
