@@ -17,7 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from imkd_core.data.nuscenes.reader import SampleRecord
+    from imkd_core.model.student import Student
+    from imkd_core.preprocess import Arrays
     from imkd_core.runtime.bundle import Bundle
 
 #: Frames of --data that are compared.
@@ -87,8 +91,6 @@ def export_checkpoint(
         DataError: the checkpoint is missing or malformed.
         BundleError: the graph has an operator that a target refuses, or differs from the network.
     """
-    import torch
-
     from imkd_core.data.learning.dataset import DetectionDataset
     from imkd_core.export.onnx_export import export_onnx
     from imkd_core.model.student import Student
@@ -102,6 +104,16 @@ def export_checkpoint(
     if records:
         dataset = DetectionDataset(records, config)
         samples = [dataset.sample(index, None).inputs for index in range(len(dataset))]
-        frames = [{k: torch.from_numpy(v) for k, v in inputs.items()} for inputs in samples]
+        frames = [_remembered(student, inputs) for inputs in samples]
     facts = {**provenance, "steps": checkpoint.step, "seed": config.train.seed}
     return export_onnx(student, config, output, name or config.name, facts, frames, roles)
+
+
+def _remembered(student: "Student", inputs: "Arrays") -> "dict[str, Tensor]":
+    """Return one frame as the graph takes it: past frames replaced by what they left."""
+    import torch
+
+    from imkd_core.model.sequence import with_history
+
+    batch = {name: torch.from_numpy(value)[None] for name, value in inputs.items()}
+    return {name: value[0] for name, value in with_history(student, batch).items()}

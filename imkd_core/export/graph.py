@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
+from imkd_core.config import InputSpec
 from imkd_core.export.fold import fold_norms
 from imkd_core.model.center_head import decode
 from imkd_core.model.example import batched
@@ -30,6 +31,27 @@ class GraphOutput(NamedTuple):
     i_rad: Tensor
 
 
+class RememberingOutput(NamedTuple):
+    """Outputs of the graph of a student with a memory.
+
+    Attributes:
+        scores, labels, boxes, i_cam, i_rad: as `GraphOutput`.
+        memory: [C, Y, X] the map to keep.
+    """
+
+    scores: Tensor
+    labels: Tensor
+    boxes: Tensor
+    i_cam: Tensor
+    i_rad: Tensor
+    memory: Tensor
+
+
+def output_names(spec: InputSpec) -> tuple[str, ...]:
+    """Return the names of a graph's outputs, in order."""
+    return RememberingOutput._fields if spec.memory.frames else GraphOutput._fields
+
+
 class DeployedStudent(nn.Module):
     """A student with decoding behind it, for one frame; float32 at its border.
 
@@ -51,8 +73,16 @@ class DeployedStudent(nn.Module):
         lut_weight: Tensor,
         radar_grid: Tensor,
         radar_mask: Tensor,
-    ) -> GraphOutput:
-        """Return candidates and gates of one frame; arguments as `Student.forward`, un-batched."""
+        history: Tensor | None = None,
+        history_transform: Tensor | None = None,
+        history_age_s: Tensor | None = None,
+        history_mask: Tensor | None = None,
+    ) -> GraphOutput | RememberingOutput:
+        """Return candidates and gates of one frame; arguments as `Student.forward`, un-batched.
+
+        What is remembered stays float32 on its way through a half-precision network: positions in
+        the map have no half as fine.
+        """
         float_type = self.student.image_norm.scale.dtype
         maps = self.student(
             images=images.to(float_type)[None],  # TensorRT lets nothing but a cast read uint8
@@ -63,17 +93,28 @@ class DeployedStudent(nn.Module):
             lut_weight=lut_weight[None].to(float_type),
             radar_grid=radar_grid[None].to(float_type),
             radar_mask=radar_mask[None].to(float_type),
+            history=_batched(history),
+            history_transform=_batched(history_transform),
+            history_age_s=_batched(history_age_s),
+            history_mask=_batched(history_mask),
         )
         found = decode(
             maps.heatmap_logits, maps.codes, self.student.head_spec, self.student.inputs.bev
         )
-        return GraphOutput(
+        output = GraphOutput(
             scores=found.scores[0],
             labels=found.labels[0],
             boxes=found.boxes[0],
             i_cam=maps.i_cam[0, 0].float(),
             i_rad=maps.i_rad[0, 0].float(),
         )
+        if self.student.temporal is None:
+            return output
+        return RememberingOutput(*output, memory=maps.memory[0].float())
+
+
+def _batched(value: Tensor | None) -> Tensor | None:
+    return None if value is None else value[None]
 
 
 def deploy(student: Student, frame: Mapping[str, Tensor], is_half: bool = False) -> DeployedStudent:

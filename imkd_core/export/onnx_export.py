@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from imkd_core.errors import BundleError
-from imkd_core.export.graph import DeployedStudent, GraphOutput, deploy
+from imkd_core.export.graph import DeployedStudent, deploy, output_names
 from imkd_core.export.onnx_lint import check_operators
 from imkd_core.export.parity import ParityFigures, check_parity, measure_parity
 from imkd_core.mapping import to_mapping
-from imkd_core.model.example import INPUT_NAMES, example_inputs
+from imkd_core.model.example import example_inputs, input_names
 from imkd_core.model.student import Student
 from imkd_core.recipe import Config
 from imkd_core.runtime.backends import OnnxRuntimeBackend
@@ -109,16 +109,17 @@ def write_graph(
         metadata: text by key, kept in the file.
     """
     cameras = torch.export.Dim("cameras", min=1, max=MAX_CAMERAS)
-    shapes = {key: {0: cameras} if key in CAMERA_INPUTS else {} for key in INPUT_NAMES}
+    spec = network.student.inputs
+    shapes = {key: {0: cameras} if key in CAMERA_INPUTS else {} for key in input_names(spec)}
     with _quiet_exporter(), torch.no_grad():
         program = torch.onnx.export(
             network,
-            kwargs=dict(frame),
+            kwargs={name: frame[name] for name in input_names(spec)},
             dynamo=True,
             opset_version=OPSET,
             external_data=False,
-            input_names=list(INPUT_NAMES),
-            output_names=list(GraphOutput._fields),
+            input_names=list(input_names(spec)),
+            output_names=list(output_names(spec)),
             dynamic_shapes=shapes,
             verbose=False,
         )

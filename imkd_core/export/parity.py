@@ -25,11 +25,13 @@ class Tolerance:
         score: of a probability.
         center_m: of a box's centre, any axis.
         gate: of I_cam and I_rad.
+        memory: of the map to keep, as a share of its largest value.
     """
 
     score: float = 1e-3
     center_m: float = 0.01
     gate: float = 1e-3
+    memory: float = 1e-3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +45,7 @@ class ParityFigures:
         gate: of I_cam and I_rad.
         candidates: how many were matched; those at the cut-off, where a difference within the
             tolerance decides who is in, are left out.
+        memory: of the map to keep, as a share of its largest value; None without a memory.
     """
 
     score: float
@@ -50,10 +53,11 @@ class ParityFigures:
     box: float
     gate: float
     candidates: int
+    memory: float | None = None
 
     def as_dict(self) -> dict[str, float]:
-        """Return the figures by name, for a report."""
-        return asdict(self)
+        """Return the figures that there are by name, for a report."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 def check_parity(
@@ -76,9 +80,9 @@ def check_parity(
     """
     tolerance = tolerance or Tolerance()
     figures = measure_parity(network, backend, frame, tolerance)
-    for name in ("score", "center_m", "gate"):
+    for name in ("score", "center_m", "gate", "memory"):
         value, allowed = getattr(figures, name), getattr(tolerance, name)
-        if not value <= allowed:
+        if value is not None and not value <= allowed:
             raise BundleError(
                 f"{backend.name} differs from the network: {name} by {value:.3g}, allowed "
                 f"{allowed:.3g}; export again, with float32 weights"
@@ -116,7 +120,13 @@ def compare_outputs(
         box=float(errors[:, 1].max(initial=0.0)),
         gate=float(max(gates)),
         candidates=int(errors[:, 2].sum()),
+        memory=_memory_error(expected, actual) if "memory" in expected else None,
     )
+
+
+def _memory_error(expected: Mapping[str, Array], actual: Mapping[str, Array]) -> float:
+    largest = max(float(np.abs(expected["memory"]).max()), 1e-6)
+    return float(np.abs(actual["memory"] - expected["memory"]).max()) / largest
 
 
 def _nearest_error(
