@@ -163,10 +163,12 @@ class StandInTensorRt(SimpleNamespace):
             unreadable=unreadable,
             is_failing=False,
             has_context=True,
+            deserialized=[],
         )
 
     def Runtime(self, logger):  # noqa: N802 - named as in TensorRT
         def deserialize(plan):
+            self.deserialized.append(plan)
             if plan in self.unreadable:
                 logger.log(_Logger.ERROR, "another GPU")
                 return None

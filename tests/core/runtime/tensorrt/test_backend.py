@@ -275,6 +275,38 @@ def test_a_kept_engine_that_cannot_be_read_back_is_built_again_once(open_bench, 
     assert any("another GPU; it is built again" in line for line in open_bench.lines)
 
 
+def test_a_folder_that_cannot_be_made_does_not_keep_the_model_from_running(
+    open_bench, bundle, tmp_path
+):
+    (tmp_path / "file").write_text("")
+    open_bench.folder = tmp_path / "file" / "engines"
+    backend = open_bench.open(bundle)
+    assert backend.run(inputs_of(3))
+    backend.close()
+    assert any("engines cannot be kept in" in line for line in open_bench.lines)
+
+
+#: Fault of an engine's file -> what makes it; each is of the same size or less and would be run.
+FAULTS = {
+    "flipped": lambda plan: plan.write_bytes(plan.read_bytes()[:-1] + b"?"),
+    "cut short": lambda plan: plan.write_bytes(plan.read_bytes()[:-1]),
+    "world may write": lambda plan: plan.chmod(0o606),
+    "a link": lambda plan: plan.symlink_to(plan.rename(plan.with_name("other"))),
+    "world may write the folder": lambda plan: plan.parent.chmod(0o707),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_faulty_engine_never_reaches_tensorrt(open_bench, bundle, fault):
+    open_bench.open(bundle).close()
+    (plan,) = open_bench.folder.glob("*.plan")
+    FAULTS[fault](plan)
+    open_bench.tensorrt.deserialized.clear()
+    open_bench.open(bundle).close()
+    assert len(open_bench.builds) == 2
+    assert open_bench.tensorrt.deserialized == [bundle.path("fp32").read_bytes()]
+
+
 def test_a_new_engine_that_cannot_be_read_back_is_an_error(open_bench, bundle):
     open_bench.tensorrt.unreadable = (bundle.path("fp32").read_bytes(),)
     with pytest.raises(UnreadableEngineError, match="another GPU"):

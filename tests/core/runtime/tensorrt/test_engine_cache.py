@@ -23,6 +23,7 @@ from tests.core.runtime.tensorrt.tiny_onnx import tiny_source
 tensorrt = pytest.importorskip("tensorrt_rtx", reason="tensorrt-rtx is not installed")
 
 TARGET = Target(gpu_name="GPU X", compute_capability=(8, 9), cuda_version="13.0")
+NOBODY = 65534
 SIX = CameraRange.exactly(6)
 
 
@@ -102,13 +103,22 @@ def test_an_engine_of_another_version_of_tensorrt_is_not_found(kept, monkeypatch
     assert other.path != engine.path
 
 
+def given_away(path):
+    if os.geteuid() != 0:
+        pytest.skip("only root can give files away")
+    os.chown(path, NOBODY, NOBODY)
+
+
 FAULTS = {
     "flipped": lambda plan: plan.write_bytes(
         bytes([plan.read_bytes()[0] ^ 1]) + plan.read_bytes()[1:]
     ),
     "cut short": lambda plan: plan.write_bytes(plan.read_bytes()[:1000]),
     "world may write": lambda plan: plan.chmod(0o666),
+    "empty": lambda plan: plan.write_bytes(b""),
+    "group may write the sidecar": lambda plan: plan.with_suffix(".json").chmod(0o620),
     "no sidecar": lambda plan: plan.with_suffix(".json").unlink(),
+    "given to another user": lambda plan: given_away(plan),
     "a link": lambda plan: plan.symlink_to(plan.rename(plan.with_name("other"))),
 }
 
