@@ -33,7 +33,7 @@ from imkd_core.runtime.providers import (
     open_session,
     session_failures,
 )
-from imkd_core.runtime.roles import AUTO_ROLE, role_for
+from imkd_core.runtime.roles import AUTO_ROLE, choose_role
 from imkd_core.runtime.standby import StandbyBackend
 from imkd_core.runtime.warm_up import zero_inputs
 
@@ -273,9 +273,9 @@ def _opened(
 ) -> OnnxRuntimeBackend:
     """Open a file with a provider and run it once: some fail at their first run and not before."""
     runner = _RUNNERS.get(providers.providers[0], "")
-    role = role_for(bundle, settings.role, runner)
+    choice = choose_role(bundle, settings.role, runner)
     backend = OnnxRuntimeBackend(
-        bundle.path(role),
+        bundle.path(choice.role),
         providers.threads,
         providers.allow_spinning,
         providers.providers,
@@ -290,7 +290,7 @@ def _opened(
         backend.close()
         raise
     if settings.role == AUTO_ROLE and report is not None:
-        report(f"{backend.provider} runs the {role} file of bundle '{bundle.name}'")
+        report(f"{backend.provider} runs the {choice.role} file: {choice.reason}")
     return backend
 
 

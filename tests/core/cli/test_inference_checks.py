@@ -13,7 +13,7 @@ from imkd_core.cli.inference_checks import (
     check_tensorrt,
 )
 from imkd_core.errors import BackendError
-from imkd_core.runtime import providers
+from imkd_core.runtime import processor, providers
 from imkd_core.runtime.bundle import write_bundle
 from imkd_core.runtime.tensorrt import builder, cuda, packages
 from imkd_core.runtime.tensorrt.private_store import PrivateStore
@@ -124,7 +124,11 @@ def test_what_runs_a_model_is_found_by_running_it(tmp_path, without_openvino):
     assert "recommends nothing else" in check.found
 
 
-def test_a_recommendation_is_followed_and_told(tmp_path, without_openvino):
+@pytest.mark.parametrize(("has_vnni", "role"), [(True, "int8_u8"), (False, "fp32")])
+def test_a_recommendation_is_followed_where_it_can_be_and_told(
+    tmp_path, without_openvino, monkeypatch, has_vnni, role
+):
+    monkeypatch.setattr(processor, "has_int8_products", lambda: has_vnni)
     root = make_bundle(tmp_path / "b").root
     bundle = write_bundle(
         root,
@@ -136,7 +140,8 @@ def test_a_recommendation_is_followed_and_told(tmp_path, without_openvino):
         producer={},
     )
     check = check_choice(bundle)
-    assert "runs the int8_u8 file" in check.found
+    assert f"runs the {role} file" in check.found
+    assert ("lacks VNNI" in check.found) != has_vnni
     assert "recommends int8_u8 on cpu" in check.found
 
 

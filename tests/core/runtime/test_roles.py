@@ -5,10 +5,12 @@ from dataclasses import replace
 
 import pytest
 
-from imkd_core.runtime.roles import AUTO_ROLE, RUNNERS, recommendations, role_for
+from imkd_core.runtime import processor
+from imkd_core.runtime.roles import AUTO_ROLE, RUNNERS, choose_role, recommendations, role_for
 from tests.core.runtime.made_up_bundle import make_bundle
 
-ROLES = ("fp16", "fp32", "int8_u8")
+ROLES = ("fp16", "fp32", "int8_s8", "int8_u8")
+CHEAP = {"nds_lost": 0.004, "map_lost": -0.001}
 
 
 @pytest.fixture(scope="module")
@@ -17,34 +19,84 @@ def plain(tmp_path_factory):
     return replace(bundle, files=dict.fromkeys(ROLES, bundle.files["fp32"]))
 
 
+@pytest.fixture(autouse=True)
+def has_vnni(monkeypatch):
+    monkeypatch.setattr(processor, "has_int8_products", lambda: True)
+
+
 def recommending(bundle, said):
     return replace(bundle, provenance={"recommended": said})
 
 
-@pytest.mark.parametrize("runner", RUNNERS)
-def test_without_a_recommendation_fp32_runs(plain, runner):
-    assert role_for(plain, AUTO_ROLE, runner) == "fp32"
+def measured(bundle, costs):
+    return replace(bundle, producer={"int8": {r: {"cost": c} for r, c in costs.items()}})
+
+
+def chosen(bundle):
+    """What each runner takes."""
+    return tuple(role_for(bundle, AUTO_ROLE, runner) for runner in RUNNERS)
+
+
+def test_without_a_recommendation_fp32_runs(plain):
+    assert chosen(plain) == ("fp32", "fp32", "fp32")
+    assert "no other" in choose_role(plain, AUTO_ROLE, "cpu").reason
 
 
 def test_a_recommendation_is_for_its_runner_alone(plain):
     bundle = recommending(plain, {"cpu": "int8_u8", "tensorrt": "fp16"})
-    assert [role_for(bundle, AUTO_ROLE, name) for name in RUNNERS] == ["fp16", "fp32", "int8_u8"]
-    assert role_for(bundle, AUTO_ROLE, "a provider nobody measured") == "fp32"
+    assert chosen(bundle) == ("fp16", "fp32", "int8_u8")
+    assert choose_role(bundle, AUTO_ROLE, "a provider nobody measured").role == "fp32"
+
+
+def test_int8_files_that_were_measured_to_cost_little_run_where_they_are_made_for(plain):
+    bundle = measured(plain, {"int8_u8": CHEAP, "int8_s8": CHEAP})
+    assert chosen(bundle) == ("fp32", "int8_s8", "int8_u8")
+
+
+@pytest.mark.parametrize(
+    "cost",
+    [
+        {"nds_lost": 0.006, "map_lost": 0.0},
+        {"nds_lost": 0.0, "map_lost": 0.006},
+        {"nds_lost": 0.0},
+        {"nds_lost": float("nan"), "map_lost": 0.0},
+        {"nds_lost": "little", "map_lost": 0.0},
+        "little",
+        None,
+    ],
+)
+def test_int8_files_that_cost_more_or_were_not_measured_do_not_run_by_themselves(plain, cost):
+    assert chosen(measured(plain, {"int8_u8": cost})) == ("fp32", "fp32", "fp32")
+
+
+def test_words_win_over_measurements(plain):
+    bundle = measured(plain, {"int8_u8": CHEAP, "int8_s8": CHEAP})
+    bundle = replace(bundle, provenance={"recommended": {"cpu": "fp32"}})
+    assert chosen(bundle) == ("fp32", "int8_s8", "fp32")
+
+
+def test_a_processor_that_is_bad_at_int8_runs_fp32_and_the_reason_is_told(plain, monkeypatch):
+    monkeypatch.setattr(processor, "has_int8_products", lambda: False)
+    bundle = measured(plain, {"int8_u8": CHEAP, "int8_s8": CHEAP})
+    assert chosen(bundle) == ("fp32", "fp32", "fp32")
+    assert "int8_u8, for which" in choose_role(bundle, AUTO_ROLE, "cpu").reason
+    assert choose_role(bundle, "int8_u8", "cpu").role == "int8_u8"
+    assert chosen(recommending(plain, {"tensorrt": "int8_s8"}))[0] == "int8_s8"  # a GPU has its own
 
 
 def test_what_is_asked_for_is_taken_also_where_the_bundle_lacks_it(plain):
     bundle = recommending(plain, {"cpu": "int8_u8"})
-    assert role_for(bundle, "fp16", "cpu") == "fp16"
-    assert role_for(bundle, "int3", "cpu") == "int3"  # and refused by name when it is opened
+    assert choose_role(bundle, "fp16", "cpu").role == "fp16"
+    assert choose_role(bundle, "int3", "cpu").role == "int3"  # refused by name when it is opened
 
 
-@pytest.mark.parametrize("said", ["int8_u8", ["cpu"], {"cpu": "int8_s8"}, {"toaster": "fp16"}, {}])
+@pytest.mark.parametrize("said", ["int8_u8", ["cpu"], {"cpu": "int3"}, {"toaster": "fp16"}, {}])
 def test_a_recommendation_that_makes_no_sense_is_none(plain, said):
     bundle = recommending(plain, said)
     assert recommendations(bundle) == {}
-    assert role_for(bundle, AUTO_ROLE, "cpu") == "fp32"
+    assert chosen(bundle) == ("fp32", "fp32", "fp32")
 
 
 def test_a_bundle_without_fp32_gives_its_first_file(plain):
     bundle = replace(plain, files={"fp16": plain.files["fp16"]})
-    assert role_for(bundle, AUTO_ROLE, "cpu") == "fp16"
+    assert chosen(bundle) == ("fp16", "fp16", "fp16")

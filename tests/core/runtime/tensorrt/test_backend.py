@@ -8,6 +8,7 @@ import pytest
 
 from imkd_core.errors import BackendError, BundleError, DeviceError
 from imkd_core.preprocess import prepare_inputs
+from imkd_core.runtime import processor
 from imkd_core.runtime.backends import BackendSettings, OnnxRuntimeBackend, open_backend
 from imkd_core.runtime.bundle import write_bundle
 from imkd_core.runtime.contract import input_contract, output_contract
@@ -394,7 +395,10 @@ def test_what_fails_at_its_first_run_fails_when_it_is_opened(open_bench, bundle,
     assert open_bench.open(bundle, cpu_fallback=True).name.startswith("onnxruntime")
 
 
-def test_each_runner_gets_the_file_that_the_bundle_recommends_for_it(open_bench, tmp_path):
+def test_each_runner_gets_the_file_that_the_bundle_recommends_for_it(
+    open_bench, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(processor, "has_int8_products", lambda: True)
     plain = make_bundle(tmp_path / "b")
     bundle = write_bundle(
         plain.root,
@@ -411,7 +415,9 @@ def test_each_runner_gets_the_file_that_the_bundle_recommends_for_it(open_bench,
     open_bench.cudart.fail("StreamQuery", ILLEGAL_ADDRESS)
     backend = open_bench.open(bundle, role="fp16", cpu_fallback=True)
     assert backend.name.endswith("CPUExecutionProvider")
-    assert "CPUExecutionProvider runs the int8_u8 file of bundle 'tiny'" in open_bench.lines
+    assert (
+        "CPUExecutionProvider runs the int8_u8 file: the bundle recommends it" in open_bench.lines
+    )
 
 
 def test_a_role_that_the_bundle_lacks_is_refused(open_bench, bundle):

@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What this machine's processor can do."""
+
+from pathlib import Path
+
+#: Where Linux tells the processor's features.
+_CPUINFO = Path("/proc/cpuinfo")
+
+#: Features that add up products of 8-bit numbers in 32 bits: Intel's and AMD's, and ARM's.
+_INT8_FEATURES = frozenset(("avx512_vnni", "avx_vnni", "amx_int8", "asimddp"))
+
+
+def has_int8_products(cpuinfo: Path = _CPUINFO) -> bool:
+    """Whether int8 pays and is exact; without these instructions sums of 16 bits overflow.
+
+    Args:
+        cpuinfo: as Linux writes it; elsewhere the answer is no.
+    """
+    try:
+        text = cpuinfo.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    lines = (line.partition(":") for line in text.splitlines())
+    features = {
+        word
+        for name, _, value in lines
+        if name.strip().lower() in ("flags", "features")
+        for word in value.split()
+    }
+    return not _INT8_FEATURES.isdisjoint(features)
