@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 
+from imkd_core.config import MemorySpec
 from imkd_core.model.budget import BlockCost, count_cost, total_cost
 from imkd_core.model.example import batched, example_inputs
 from imkd_core.model.student import Student
@@ -78,3 +81,17 @@ def test_imkd_r101_is_the_large_student(project_root):
     costs = cost_of(load_config(project_root / "config" / "imkd_r101.yaml"))
     assert costs["backbone"].parameters == pytest.approx(42.5e6, rel=0.01)
     assert costs["backbone"].macs == pytest.approx(672.3e9, rel=0.01)
+
+
+@pytest.mark.parametrize("frames", [1, 3])
+def test_a_step_with_a_memory_costs_little_more_than_its_convolution(project_root, frames):
+    """The rest of the network runs once a frame, whatever is remembered."""
+    config = load_config(project_root / "config" / "imkd_tiny.yaml")
+    memory = MemorySpec(kind="window", frames=frames, channels=config.model.fused_channels)
+    costs = cost_of(replace(config, inputs=replace(config.inputs, memory=memory)))
+    alone = total_cost(cost_of(config)).macs
+    channels = config.model.fused_channels
+    reduce = 9 * channels * (channels + frames * (channels + 2)) * config.inputs.bev.cells
+    assert total_cost(costs).macs <= 1.15 * alone + reduce
+    assert costs["temporal"].macs == reduce + 4 * frames * (channels + 1) * config.inputs.bev.cells
+    assert total_cost(costs).macs - costs["temporal"].macs == alone

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+from dataclasses import replace
+
 import pytest
 from torch import nn
 
@@ -14,6 +16,21 @@ def test_the_rate_rises_then_falls_to_its_floor():
     assert factors[10] == pytest.approx(1)
     assert factors[10:] == sorted(factors[10:], reverse=True)
     assert factors[100] == pytest.approx(FINAL_RATE_FACTOR)
+
+
+def test_the_memory_has_a_rate_of_its_own_and_changes_no_other_group():
+    class Model(nn.Module):
+        def __init__(self, remembers):
+            super().__init__()
+            self.backbone, self.head = nn.Conv2d(3, 4, 1), nn.Linear(4, 2)
+            self.temporal = nn.Conv2d(4, 4, 1) if remembers else None
+
+    train = replace(TRAIN, memory_rate_factor=4.0)
+    plain, model = make_optimizer(Model(False), train), Model(True)
+    groups = make_optimizer(model, train).param_groups
+    rates = {p: group["lr"] for group in groups for p in group["params"]}
+    assert rates[model.temporal.weight] == rates[model.temporal.bias] == pytest.approx(4e-3)
+    assert [g["lr"] for g in groups][:4] == [g["lr"] for g in plain.param_groups]
 
 
 def test_the_backbone_learns_slower_and_norms_do_not_decay():
