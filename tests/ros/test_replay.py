@@ -228,3 +228,16 @@ def test_without_ego_motion_every_frame_of_a_bag_is_answered_alone(remembering, 
     answers = list(remembering.run(tmp_path / "bag"))
     assert len(answers) == FRAMES
     assert not pasts(answers).any()
+
+
+def test_a_bag_that_starts_again_in_mid_air_is_remembered_anew(remembering, place, tmp_path):
+    with open_bag(place / "drive") as bag, BagWriter(tmp_path / "twice") as copy:
+        messages = list(bag.messages())
+        length_ns = messages[-1].stamp_ns - messages[0].stamp_ns + 100_000_000
+        for repeat in range(2):
+            for message in messages:
+                log_ns = message.stamp_ns + repeat * length_ns
+                copy.write(message.topic, message.type_name, log_ns, message.cdr)
+    answers = list(remembering.run(tmp_path / "twice"))
+    levels = pasts(answers)[:, 0]
+    np.testing.assert_allclose(levels, [*range(FRAMES), *range(FRAMES)], atol=1e-5)
