@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.goals import AIMS, judged
-from benchmarks.harness import Goal, write_json
+from benchmarks.harness import ROOT, Goal, write_json
 from benchmarks.machine import machine_facts
 from benchmarks.suite import Entry, entries
-from benchmarks.suite_run import DONE, ROOT, Part
+from benchmarks.suite_run import DONE, Part
 from imkd_core.errors import DataError
 from imkd_core.resources import bundles
 from imkd_core.runtime.bundle import load_bundle

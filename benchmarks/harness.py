@@ -32,6 +32,9 @@ from typing import Any
 
 from imkd_core.errors import ConfigError, DataError, ImkdError
 
+#: Of the checkout.
+ROOT = Path(__file__).resolve().parents[1]
+
 #: How a value is compared with its goal.
 AT_LEAST, AT_MOST = "at least", "at most"
 

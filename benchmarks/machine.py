@@ -161,7 +161,7 @@ def memory_peak_mb() -> float:
 
 
 def _numpy_product(left: Any, right: Any, threads: int) -> Callable[[], object]:
-    from threadpoolctl import threadpool_limits
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped, unused-ignore]
 
     out = np.empty_like(left)
 

@@ -21,9 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.goals import judged
-from benchmarks.harness import Figure, Report, run_benchmark, time_in_turns
+from benchmarks.harness import ROOT, Figure, Report, run_benchmark, time_in_turns
 from benchmarks.machine import idle_warnings
-from benchmarks.students import ROOT
 from imkd_core.config import InputSpec
 from imkd_core.encoded_image import decode_jpeg
 from imkd_core.imaging import fit_window, to_network_image
@@ -109,7 +108,8 @@ def measure(options: argparse.Namespace) -> Report:
         "R50": load_config(ROOT / "config" / "imkd_r50.yaml").inputs,
     }
     figures = [Figure(name="JPEG", value=len(data) / 1000, unit="kB", note="1600 x 900 px")]
-    slowest_ms, ratios = 0.0, []
+    slowest_ms = 0.0
+    ratios: list[float] = []
     for student, spec in specs.items():
         times = time_in_turns(
             alternatives(data, spec), 5 if options.quick else options.rounds, lead_in=1
@@ -121,7 +121,8 @@ def measure(options: argparse.Namespace) -> Report:
         figures.append(
             Figure(name=f"{student}: ours against the chain", value=ratio, unit="times", note=size)
         )
-        slowest_ms, ratios = max(slowest_ms, times["ours"].p50_ms), [*ratios, ratio]
+        slowest_ms = max(slowest_ms, times["ours"].p50_ms)
+        ratios.append(ratio)
     goals = (judged("preprocess_time", slowest_ms), judged("preprocess_ratio", min(ratios)))
     facts = {"jpeg_quality": JPEG_QUALITY, "opencv": cv2.__version__, "warnings": warned}
     return Report(name="preprocessing", figures=tuple(figures), goals=goals, facts=facts)

@@ -15,13 +15,13 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.harness import ROOT
 from benchmarks.machine import memory_peak_mb
 from imkd_core.errors import BackendError
 from imkd_core.runtime.backends import BackendSettings, open_backend
 from imkd_core.runtime.bundle import load_bundle
 from imkd_core.runtime.providers import CPU_PROVIDER
 
-ROOT = Path(__file__).resolve().parents[1]
 RUNS = 3
 TIMEOUT_S = 120
 

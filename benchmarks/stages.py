@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """One frame on the CPU, stage by stage: six JPEG images and five radars to boxes.
 
-    python -m benchmarks.stages [--frames 200] [--precision fp32] [--threads 2]
+    python -m benchmarks.stages [--frames 200] [--precision auto] [--threads 2]
 
 The shipped student in one process, without ROS, one stage after the other, on key frames of a
 made-up drive of 1600 x 900 px. Decoding has one thread here (on the vehicle it runs beside the
@@ -34,6 +34,7 @@ from imkd_core.preprocess import prepare_inputs
 from imkd_core.resources import bundle_folder
 from imkd_core.runtime.backends import Backend, BackendSettings, open_backend
 from imkd_core.runtime.bundle import Bundle, load_bundle
+from imkd_core.runtime.roles import AUTO_ROLE, role_for
 from imkd_core.runtime.view_cache import ViewCache
 from imkd_core.simulation.simulate import SimulationOptions, simulate
 from imkd_core.simulation.tables import VERSION
@@ -160,7 +161,8 @@ def measure(options: argparse.Namespace) -> Report:
     cv2.setNumThreads(1)
     warned = idle_warnings()
     bundle = load_bundle(bundle_folder(""))
-    settings = BackendSettings(role=options.precision, threads=options.threads)
+    role = role_for(bundle, options.precision, "cpu")
+    settings = BackendSettings(role=role, threads=options.threads)
     backend = open_backend(bundle, settings)
     frames, duration_s = (3, 0.5) if options.quick else (options.frames, 2.0)
     with tempfile.TemporaryDirectory() as folder:
@@ -168,10 +170,10 @@ def measure(options: argparse.Namespace) -> Report:
     found = run_frames(FramePath(bundle, backend), scenes, frames)
     facts: dict[str, Any] = {
         "backend": backend.name,
-        "precision": options.precision,
+        "precision": role,
         "threads": options.threads,
         "frames": frames,
-        "model_sha256": bundle.files[options.precision].sha256,
+        "model_sha256": bundle.files[role].sha256,
         "jpeg_kb": round(float(np.mean([len(j) for s in scenes for j in s.jpegs.values()])) / 1e3),
         "warnings": warned,
     }
@@ -182,7 +184,9 @@ def measure(options: argparse.Namespace) -> Report:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("--frames", type=int, default=200, help="that are counted (default: 200)")
-    parser.add_argument("--precision", default="fp32", help="file of the bundle (default: fp32)")
+    parser.add_argument(
+        "--precision", default=AUTO_ROLE, help="file of the bundle (default: what it recommends)"
+    )
     parser.add_argument("--threads", type=int, default=2, help="of inference (default: 2)")
 
 

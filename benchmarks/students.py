@@ -18,6 +18,7 @@ import torch
 from onnx import numpy_helper
 from torch import Tensor
 
+from benchmarks.harness import ROOT
 from benchmarks.machine import package_version
 from imkd_core.errors import BundleError
 from imkd_core.export.graph import DeployedStudent, deploy
@@ -28,8 +29,6 @@ from imkd_core.model.student import Student
 from imkd_core.recipe import Config, ModelConfig, load_config
 from imkd_core.resources import bundle_folder
 from imkd_core.runtime.bundle import Bundle, load_bundle
-
-ROOT = Path(__file__).resolve().parents[1]
 
 R50_CONFIG = ROOT / "config" / "imkd_r50.yaml"
 
@@ -112,11 +111,32 @@ def shipped_network() -> tuple[DeployedStudent, Bundle]:
     network = deploy(student, example_inputs(bundle.inputs))
     graph = onnx.load(bundle.path("fp32")).graph
     stored = {item.name: torch.tensor(numpy_helper.to_array(item)) for item in graph.initializer}
+    stored |= _code_weights(network, graph, stored)
     wanted = {name for name, _ in network.named_parameters()}
     if absent := sorted(wanted - set(stored)):
         raise BundleError(f"{bundle.path('fp32')} lacks weights such as {absent[0]}; export again")
     network.load_state_dict({name: stored[name] for name in wanted}, strict=False)
     return network, bundle
+
+
+def _code_weights(
+    network: DeployedStudent, graph: Any, stored: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """Return the weights of the codes' last layer, whose units the export multiplied in.
+
+    It is the one convolution of the file whose weights bear no name of the network.
+    """
+    found = [
+        node.input[1:3]
+        for node in graph.node
+        if node.op_type == "Conv" and not node.input[1].startswith("student.")
+    ]
+    if len(found) != 1:
+        return {}
+    unit = network.student.head.codes[-1].unit
+    weight, bias = (stored[name] for name in found[0])
+    name = "student.head.codes.1"
+    return {f"{name}.weight": weight / unit[:, None, None, None], f"{name}.bias": bias / unit}
 
 
 def _exported(student: Student, config: Config, roles: tuple[str, ...]) -> Bundle:

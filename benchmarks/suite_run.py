@@ -22,12 +22,10 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from benchmarks.harness import Report, write_json
+from benchmarks.harness import ROOT, Report, write_json
 from benchmarks.machine import machine_facts
 from benchmarks.suite import Entry
 from imkd_core.errors import DataError
-
-ROOT = Path(__file__).resolve().parents[1]
 
 #: What figures hang on, beside versions and processor.
 SOURCES = (
@@ -166,7 +164,7 @@ def run_entry(
         with tempfile.TemporaryDirectory() as folder, log_path.open("wb") as log:
             json_path = Path(folder) / "report.json"
             command = [sys.executable, *entry.command(quick), "--json", str(json_path)]
-            code = _wait(command, log, 60 * entry.minutes, say)
+            code = _wait(command, log, 0 if quick else 60 * entry.minutes, say)
             report, error = _read_report(json_path, code)
     except OSError as error_of_folder:
         raise DataError(f"cannot write to {log_path.parent}: {error_of_folder}") from None
@@ -234,8 +232,9 @@ def _wait(command: list[str], log: Any, expected_s: float, say: Callable[[str], 
         while time.monotonic() - begin_s < limit_s:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 return process.wait(PROGRESS_S)
-            say(f"{time.monotonic() - begin_s:.0f} s of about {expected_s:.0f} s")
-        say(f"ended after {limit_s:.0f} s")
+            about = f" of about {expected_s:.0f} s" if expected_s else ""
+            say(f"{time.monotonic() - begin_s:.0f} s{about}")
+        say(f"ended: more than {limit_s:.0f} s")
         return -1
     finally:
         _end(process)

@@ -19,7 +19,6 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -29,6 +28,7 @@ from benchmarks.goals import judged
 from benchmarks.harness import Figure, Goal, Report, Timing, run_benchmark, time_in_turns
 from benchmarks.inference import STUDENTS, first_line, say
 from benchmarks.students import Subject, r50
+from imkd_core.config import HeadSpec
 from imkd_core.errors import ImkdError
 from imkd_core.export.graph import deploy
 from imkd_core.model.center_head import decode
@@ -48,6 +48,28 @@ COPY_BYTES = 1 << 30
 Work = Callable[[], object]
 
 
+class HeadOnDevice(HeadSpec):
+    """A head whose `task_of_class` is a tensor on a device.
+
+    `decode` makes a tensor of it on each call; from a list that is a copy from the host, which a
+    CUDA graph must not record.
+    """
+
+    _tasks: Tensor
+
+    @classmethod
+    def of(cls, head: HeadSpec, device: torch.device) -> "HeadOnDevice":
+        """Return a head on a device."""
+        found = cls(**vars(head))
+        object.__setattr__(found, "_tasks", torch.tensor(head.task_of_class, device=device))
+        return found
+
+    @property
+    def task_of_class(self) -> Any:
+        """(classes,) task group of each class."""
+        return self._tasks
+
+
 class GpuStudent(nn.Module):
     """A student with decoding behind it, for one frame, with nothing that a CUDA graph forbids.
 
@@ -58,13 +80,7 @@ class GpuStudent(nn.Module):
     def __init__(self, student: Student) -> None:
         super().__init__()
         self.student = student
-        head, device = student.head_spec, student.image_norm.scale.device
-        # `decode` makes a tensor of this on each call; from a list that is a copy from the host,
-        # which must not be recorded.
-        tasks = torch.tensor(head.task_of_class, device=device)
-        self.head: Any = SimpleNamespace(
-            candidates=head.candidates, peak_window=head.peak_window, task_of_class=tasks
-        )
+        self.head = HeadOnDevice.of(student.head_spec, student.image_norm.scale.device)
 
     def forward(self, frame: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """Return scores [M], labels [M] and boxes [M, 10] of a frame without batch axis."""
@@ -118,7 +134,7 @@ def eager_run(network: nn.Module, frame: dict[str, Tensor]) -> Work:
 def graph_run(network: nn.Module, frame: dict[str, Tensor]) -> Work:
     """Return one run that replays what was recorded; the frame's memory is read anew each time."""
     with torch.no_grad():
-        side = torch.cuda.Stream()
+        side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):  # compiles, and lets libraries choose, before the recording
             for _ in range(3):
@@ -288,7 +304,7 @@ def measure(options: argparse.Namespace) -> Report:
     if not torch.cuda.is_available():
         built = torch.version.cuda or "a build without CUDA"
         return without_gpu(f"torch {torch.__version__} ({built}) sees no CUDA device")
-    warnings.filterwarnings("ignore", "To copy construct from a tensor")  # see `GpuStudent`
+    warnings.filterwarnings("ignore", "To copy construct from a tensor")  # see `HeadOnDevice`
     device = torch.device("cuda", 0)
     subject = STUDENTS[options.student]()
     rate_tflops, rate_tbs = device_rates()

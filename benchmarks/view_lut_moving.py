@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.harness import Figure, Report, run_benchmark
+from benchmarks.harness import ROOT, Figure, Report, run_benchmark
 from benchmarks.machine import idle_warnings
 from imkd_core.config import InputSpec
 from imkd_core.geometry import Float64, rigid_transform
@@ -28,7 +28,7 @@ from imkd_core.runtime.view_cache import ViewCache
 from imkd_core.types import CameraModel
 from imkd_core.view_lut import build_view_geometry
 
-CONFIG = Path(__file__).resolve().parents[1] / "config" / "imkd_tiny.yaml"
+CONFIG = ROOT / "config" / "imkd_tiny.yaml"
 
 CAMERAS = 6
 PERIOD_S = 1 / 12

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The benchmarks themselves: help, the smallest run of cheap ones, and what they are made of."""
+
+import importlib
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks.goals import AIMS
+from benchmarks.harness import ROOT, Report
+from benchmarks.inference import EAGER, first_line, goals_of, session
+from benchmarks.students import Subject, shipped, shipped_network
+from benchmarks.suite import SUITE
+from benchmarks.torch_gpu import GpuStudent, moved_bytes, prepared, without_gpu
+from imkd_core.model.example import example_inputs
+from imkd_core.runtime.backends import OnnxRuntimeBackend
+from tests.core.model.small import INPUTS, small_student
+
+
+@pytest.mark.parametrize("entry", SUITE, ids=lambda entry: entry.name)
+def test_every_benchmark_has_help_that_names_its_command(entry, monkeypatch, capsys):
+    module = importlib.import_module(f"benchmarks.{entry.name}")
+    monkeypatch.setattr(sys, "argv", [entry.name, "--help"])
+    with pytest.raises(SystemExit) as ended:
+        module.main()
+    assert ended.value.code == 0
+    text = capsys.readouterr().out
+    assert f"python -m benchmarks.{entry.name}" in text
+    assert "--json FILE" in text
+
+
+@pytest.mark.parametrize("name", ["preprocessing", "view_lut_moving"])
+def test_the_smallest_run_of_a_benchmark_leaves_its_report(name, tmp_path):
+    path = tmp_path / "report.json"
+    command = [sys.executable, "-m", f"benchmarks.{name}", "--quick", "--json", str(path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    report = Report.from_json(json.loads(path.read_text()))
+    assert report.name == name
+    assert all(figure.value > 0 for figure in report.figures if figure.unit == "ms")
+    wanted = {aim.name for aim in AIMS.values() if aim.benchmark == name}
+    assert {goal.name for goal in report.goals} == wanted
+
+
+@pytest.fixture(scope="module")
+def subject():
+    return Subject(
+        name="small",
+        student=small_student().eval(),
+        bundle=shipped().bundle,
+        frame=example_inputs(INPUTS, cameras=2),
+    )
+
+
+def test_the_shipped_weights_in_torch_give_what_the_shipped_file_gives():
+    network, bundle = shipped_network()
+    frame = example_inputs(bundle.inputs, cameras=2)
+    backend = OnnxRuntimeBackend(bundle.path("fp32"), threads=1)
+    expected = backend.run({name: value.numpy() for name, value in frame.items()})
+    with torch.inference_mode():
+        scores = network(**frame).scores
+    np.testing.assert_allclose(scores.numpy(), expected["scores"], atol=1e-4)
+
+
+def test_a_file_that_the_bundle_lacks_is_a_reason_and_no_error(subject):
+    assert "has no int4 file" in session(subject, "int4", 1)
+
+
+def test_a_reason_is_one_short_line():
+    assert first_line(RuntimeError("what\nwhere")) == "what"
+    assert first_line(KeyError()) == "KeyError"
+    assert len(first_line(ValueError("x" * 999))) == 200
+
+
+def test_goals_of_students_that_were_left_out_keep_their_rows():
+    goals = list(goals_of({}))
+    assert {goal.name for goal in goals} == {
+        aim.name for aim in AIMS.values() if aim.benchmark == "inference"
+    }
+    assert all(goal.met is None for goal in goals)
+
+
+def test_without_a_gpu_both_goals_say_so():
+    report = without_gpu("no CUDA device")
+    assert [goal.reason for goal in report.goals] == ["no CUDA device"] * 2
+    assert len({EAGER} | {goal.name for goal in report.goals}) == 3
+
+
+@pytest.mark.filterwarnings("ignore:To copy construct from a tensor")
+def test_the_network_for_the_gpu_gives_the_same_boxes_folded_or_not_and_close_in_bf16(subject):
+    cpu = torch.device("cpu")
+    plain = prepared(subject, torch.float32, cpu, is_folded=False)
+    folded = prepared(subject, torch.float32, cpu)
+    half = prepared(subject, torch.bfloat16, cpu)
+    assert isinstance(plain, GpuStudent)
+    with torch.no_grad():
+        scores = [network(dict(subject.frame))[0] for network in (plain, folded, half)]
+    torch.testing.assert_close(scores[1], scores[0], atol=1e-4, rtol=0)
+    torch.testing.assert_close(scores[2], scores[0], atol=0.05, rtol=0)
+    assert scores[2].dtype == torch.float32
+
+
+def test_bytes_moved_are_inputs_outputs_and_weights_of_every_product(subject):
+    parameters = sum(p.numel() for p in subject.student.parameters() if p.ndim > 1)
+    one, two = moved_bytes(subject, 1), moved_bytes(subject, 2)
+    assert two == 2 * one
+    assert one > parameters
