@@ -84,7 +84,13 @@ class Replay:
         self._pipeline.close()
         self._pipeline = self._new_pipeline()
         self.unreadable.clear()
-        detector = Detector(self._bundle, self._backend, self._pipeline.rig, self._limits)
+        detector = Detector(
+            self._bundle,
+            self._backend,
+            self._pipeline.rig,
+            self._limits,
+            remembers=self._settings.flag("model.memory"),
+        )
         with open_bag(path) as bag:
             for pending in self._frames(bag):
                 detector.set_rig(self._pipeline.rig)

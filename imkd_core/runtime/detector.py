@@ -32,6 +32,7 @@ class Detector:
         backend: runs its network; stays the caller's to close.
         rig: calibration of the sensors; any number of cameras that the network takes.
         thresholds: what is reported; the bundle's defaults when None.
+        remembers: False has a model with a memory answer every frame by itself.
 
     Raises:
         ConfigError: a threshold names a class that the model does not know.
@@ -43,13 +44,15 @@ class Detector:
         backend: Backend,
         rig: SensorRig,
         thresholds: Thresholds | None = None,
+        *,
+        remembers: bool = True,
     ) -> None:
         self._bundle = bundle
         self._backend = backend
         self._rig = rig
         self._views = ViewCache(bundle.inputs)
         self._images: NDArray[np.uint8] | None = None
-        self._memory = FusedMemory(bundle.inputs.memory, bundle.inputs.bev)
+        self._memory = FusedMemory(bundle.inputs.memory, bundle.inputs.bev, remembers)
         self.thresholds = thresholds or bundle.thresholds
 
     @property

@@ -35,6 +35,7 @@ RESET_TIME = "the stamp did not go on"
 RESET_GAP = "too long without a frame"
 RESET_POSE = "the pose jumped"
 RESET_FAILED = "the network failed on a frame"
+RESET_OFF = "switched off"
 
 #: Motion between two frames beyond which a pose is taken to have jumped; no car does either.
 MAX_SPEED_MPS = 70.0
@@ -82,10 +83,12 @@ class FusedMemory:
     Args:
         spec: what the network remembers; of kind "none" everything here does nothing.
         bev: grid of the maps.
+        is_on: whether anything is kept; the network is told that there is nothing where not.
     """
 
-    def __init__(self, spec: MemorySpec, bev: BevGrid) -> None:
+    def __init__(self, spec: MemorySpec, bev: BevGrid, is_on: bool = True) -> None:
         self._spec = spec
+        self._is_on = is_on
         self._interval_ns = round(spec.interval_s * _LEAST_SHARE * 1e9)
         self._max_gap_ns = round(spec.max_gap_s * 1e9)
         count = spec.frames
@@ -136,7 +139,9 @@ class FusedMemory:
         if not self._arrays:
             return {}
         with self._lock:
-            present = None if odom_from_ego is None else _Moment(stamp_ns, odom_from_ego)
+            present = None
+            if odom_from_ego is not None and self._is_on:
+                present = _Moment(stamp_ns, odom_from_ego)
             why = self._distrust(present)
             if why:
                 self._forget(why)
@@ -184,7 +189,7 @@ class FusedMemory:
     def _distrust(self, present: _Moment | None) -> str:
         """Return why the past does not lead up to a frame; "" where it does."""
         if present is None:
-            return RESET_NO_POSE
+            return RESET_NO_POSE if self._is_on else RESET_OFF
         if self._last is None:
             return ""
         span_ns = present.stamp_ns - self._last.stamp_ns

@@ -132,6 +132,12 @@ _SPECS = (
         "two to four times slower beside other load.",
     ),
     ParameterSpec(
+        name="model.memory",
+        default=True,
+        description="Let a model that has a memory read the frames before; otherwise it answers "
+        "every frame by itself. No effect on a model without one.",
+    ),
+    ParameterSpec(
         name="sensors_file",
         default="",
         description="YAML file of the sensor set; empty = config/sensors.yaml of the package.",

@@ -78,7 +78,13 @@ class Session:
         self._backend = open_backend(
             self._bundle, backend_settings(settings, len(sensors.cameras)), self._log.info
         )
-        self._detector = Detector(self._bundle, self._backend, self._pipeline.rig, limits)
+        self._detector = Detector(
+            self._bundle,
+            self._backend,
+            self._pipeline.rig,
+            limits,
+            remembers=settings.flag("model.memory"),
+        )
         self._health = HealthMonitor(
             sensors,
             settings.nanoseconds("diagnostics.sensor_timeout_sec"),

@@ -241,3 +241,11 @@ def test_a_bag_that_starts_again_in_mid_air_is_remembered_anew(remembering, plac
     answers = list(remembering.run(tmp_path / "twice"))
     levels = pasts(answers)[:, 0]
     np.testing.assert_allclose(levels, [*range(FRAMES), *range(FRAMES)], atol=1e-5)
+
+
+def test_a_memory_can_be_switched_off(place, remembering):
+    overrides = {"model.bundle": str(place / "remembering"), "model.memory": False}
+    with Replay(read_settings(None, overrides)) as opened:
+        answers = list(opened.run(place / "drive"))
+    assert len(answers) == FRAMES
+    assert not pasts(answers).any()

@@ -18,6 +18,7 @@ from imkd_core.runtime.memory import (
     MAX_TURN_RADPS,
     RESET_GAP,
     RESET_NO_POSE,
+    RESET_OFF,
     RESET_POSE,
     RESET_TIME,
     FusedMemory,
@@ -251,6 +252,14 @@ def test_jumps_are_measured_from_frame_to_frame_not_from_map_to_map():
     for i in range(48):
         drive.step(i / 12, pose_of(x_m=speed_mps * i / 12))
     assert not drive.memory.facts.resets
+
+
+def test_switched_off_it_keeps_nothing_and_says_so():
+    spec = MemorySpec(kind="window", frames=3, channels=2)
+    drive = Drive(FusedMemory(spec, BEV, is_on=False))
+    assert [drive.step(0.5 * i) for i in range(4)] == [[]] * 4
+    facts = drive.memory.facts
+    assert (facts.maps, facts.last_reset, dict(facts.resets)) == (0, RESET_OFF, {})
 
 
 def test_a_vehicle_that_never_had_a_pose_loses_nothing_and_says_why():

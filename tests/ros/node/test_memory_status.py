@@ -3,7 +3,7 @@
 
 import pytest
 
-from imkd_core.runtime.memory import RESET_GAP, RESET_NO_POSE, MemoryFacts
+from imkd_core.runtime.memory import RESET_GAP, RESET_NO_POSE, RESET_OFF, MemoryFacts
 from imkd_ros.node.health import OK, WARN
 from imkd_ros.node.memory_status import memory_status
 
@@ -28,7 +28,12 @@ def test_a_memory_tells_its_maps_their_age_and_why_it_forgot():
 
 @pytest.mark.parametrize(
     ("why", "level", "words"),
-    [(RESET_NO_POSE, WARN, "start the odometry"), (RESET_GAP, OK, RESET_GAP), ("", OK, "0 of 3")],
+    [
+        (RESET_NO_POSE, WARN, "start the odometry"),
+        (RESET_GAP, OK, RESET_GAP),
+        (RESET_OFF, OK, RESET_OFF),
+        ("", OK, "0 of 3"),
+    ],
 )
 def test_an_empty_memory_is_a_warning_only_where_something_is_to_be_done(why, level, words):
     (status,) = memory_status(facts(maps=0, newest_age_s=None, last_reset=why))
