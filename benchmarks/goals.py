@@ -113,7 +113,7 @@ AIMS: Mapping[str, Aim] = {
     ),
     "view_nds": Aim(
         benchmark="view_transform",
-        name="view transform: NDS points away from exact LSS",
+        name="view transform: NDS points lost to exact LSS",
         goal=0.2,
         unit="NDS",
         comparison=AT_MOST,
