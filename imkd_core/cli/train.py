@@ -17,8 +17,8 @@ Examples:
   imkd train student --config config/imkd_tiny.yaml --data DATA --teacher runs/teacher
       --labels runs/labels --preset ours --output runs/student
   imkd train --config config/imkd_tiny.yaml --data DATA --output runs/plain --set train.steps=300
-  imkd train --config config/imkd_tiny_recurrent.yaml --data DATA --start runs/student
-      --output runs/recurrent --set train.steps=300
+  imkd train --config config/imkd_tiny.yaml --data DATA --output runs/recurrent --start runs/student
+      --set train.steps=300 --set "inputs.memory={kind: recurrent, frames: 1, channels: 32}"
   torchrun --nproc_per_node 2 -m imkd_core train student ...
 """
 

@@ -5,7 +5,7 @@ from math import inf, nan
 
 import pytest
 
-from imkd_core.config import NUSCENES_CLASSES
+from imkd_core.config import NUSCENES_CLASSES, MemorySpec
 from imkd_core.errors import ConfigError
 from imkd_core.mapping import from_mapping, to_mapping
 from imkd_core.recipe import AugmentConfig, Config, ModelConfig, TrainConfig, load_config
@@ -101,6 +101,14 @@ def test_students_of_one_kind_of_sensor_can_be_asked_for():
 def test_a_broken_value_of_the_teaching_is_refused_by_name(section, change):
     with pytest.raises(ConfigError, match=next(iter(change))):
         replace(section, **change)
+
+
+def test_a_memory_keeps_maps_of_the_student_s_own_width():
+    memory = MemorySpec(kind="window", frames=1, channels=CONFIG.model.fused_channels)
+    replace(CONFIG, inputs=replace(CONFIG.inputs, memory=memory))
+    wrong = replace(memory, channels=memory.channels + 1)
+    with pytest.raises(ConfigError, match=r"memory.channels is 10, model.fused_channels 9"):
+        replace(CONFIG, inputs=replace(CONFIG.inputs, memory=wrong))
 
 
 def test_the_parts_of_the_intensity_map_sum_to_one():

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import argparse
+import dataclasses
 import json
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from imkd_core.__main__ import main
 from imkd_core.cli import experiment
 from imkd_core.errors import ConfigError, ImkdError
+from imkd_core.training.experiment import load_plan
 
 PLAN = """
 config: student.yaml
@@ -58,6 +60,18 @@ def test_a_run_is_trained_exported_and_evaluated(folders, monkeypatch):
     assert "| all terms | 1 | 45.0 | 30.0 |" in (root / "output/table.md").read_text()
     assert main([*arguments, "--rows", "all", "--seeds", "2"]) == 0
     assert len(called) == 3, "what is done is not run again"
+
+
+def test_every_row_can_begin_with_the_weights_of_one_run(folders):
+    root, _ = folders
+    plan = load_plan(root / "plan.yaml")
+    names = ("config", "train", "test", "teacher", "labels", "cache", "output")
+    places = experiment._Places(**{name: root / name for name in names})
+    start = f"--start={root / 'student'}"
+    assert start not in experiment.commands(plan, places, ("all", 1))[0]
+    begun = dataclasses.replace(places, start=root / "student")
+    for row in plan.rows:
+        assert start in experiment.commands(plan, begun, (row, 1))[0]
 
 
 def test_a_step_that_fails_names_its_log(folders, monkeypatch):

@@ -95,6 +95,22 @@ def test_imagenet_weights_are_taken_and_every_other_key_is_named(place, tmp_path
     assert "\nneck." in told
 
 
+MEMORY = f"inputs.memory={{kind: recurrent, frames: 1, channels: {CONFIG.model.fused_channels}}}"
+
+
+def test_a_student_with_a_memory_starts_from_one_without_and_names_what_is_new(
+    place, tmp_path, capsys
+):
+    plain, run = tmp_path / "plain", tmp_path / "recurrent"
+    assert call(place, "student", "--preset", "none", output=plain) == 0
+    capsys.readouterr()
+    more = ("--preset", "none", "--start", plain, "--set", MEMORY)
+    assert call(place, "student", *more, output=run) == 0
+    assert "6 tensors of the network keep their random start" in capsys.readouterr().out
+    assert "\nstudent.temporal.reduce.weight\n" in (run / "init.txt").read_text()
+    assert load_checkpoint(run).config.inputs.memory.kind == "recurrent"
+
+
 @pytest.mark.parametrize(
     ("stage", "more", "message"),
     [
@@ -107,6 +123,9 @@ def test_imagenet_weights_are_taken_and_every_other_key_is_named(place, tmp_path
         ("student", ("--format", "vod"), "lidar/training"),
         ("student", ("--set", "inputs.image_width_px=1632"), "lower those"),
         ("student", ("--set", "train.precision=fp16"), "needs a CUDA device"),
+        ("student", ("--start", "nowhere", "--preset", "none"), "no checkpoint at nowhere"),
+        ("student", ("--start", "a", "--init", "b"), "leave --init out"),
+        ("student", ("--set", "inputs.memory={kind: window}"), "memory.frames"),
     ],
 )
 def test_what_does_not_fit_is_refused_with_the_remedy(

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 import dataclasses
+from types import SimpleNamespace
 
 import pytest
 
+from imkd_core.config import MemorySpec
 from imkd_core.data.nuscenes.reader import NuScenes, SampleRecord
 from imkd_core.errors import ConfigError, DataError
 from imkd_core.training.fit_check import check_fits
@@ -56,6 +58,18 @@ def test_a_student_without_cameras_or_radars_is_refused(tmp_path, channels):
     write_dataroot(tmp_path, frames=1, lidar_points=50, **channels)
     with pytest.raises(ConfigError, match="needs one of each"):
         check_fits(NuScenes(tmp_path).samples(), CONFIG, "student")
+
+
+def test_a_memory_needs_samples_that_know_their_pose(samples):
+    memory = MemorySpec(kind="recurrent", frames=1, channels=CONFIG.model.fused_channels)
+    check_fits(samples, with_inputs(memory=memory), "student")
+    first = samples[0]
+    known = {name: getattr(first, name) for name in ("scene", "stamp_ns", "rig")}
+    methods = {name: getattr(first, name) for name in ("frame", "lidar", "truth")}
+    lost = SimpleNamespace(token="lost", **known, **methods)
+    check_fits([lost], CONFIG, "student")
+    with pytest.raises(ConfigError, match=r"'lost'.*memory\.kind to none"):
+        check_fits([lost], with_inputs(memory=memory), "student")
 
 
 class WithoutLidar(SampleRecord):
