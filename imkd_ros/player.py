@@ -34,9 +34,15 @@ from imkd_ros.graph.bag_topics import (
     report,
     stop_on_signals,
 )
+from imkd_ros.graph.sent_log import SentMessage, write_sent_log
 
 #: How long the player waits at its end until reliable subscribers have everything.
 ACKNOWLEDGE_TIMEOUT_S = 10.0
+
+
+#: `/clock` is at most this far behind a message that is published, bag time: every tick wakes
+#: every node, so it has its period, and not one tick a message; but stamps must not lie far ahead.
+LARGEST_CLOCK_LAG_S = 0.02
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +61,7 @@ class PlayerOptions:
         depth: messages a publisher keeps for resending.
         clock_period_s: wall time between two `/clock` messages; 0 = no `/clock`.
         linger_s: bag seconds that `/clock` runs on after the last message.
+        sent_log: file that says when each message was sent; None = none.
     """
 
     rate: float = 1.0
@@ -68,6 +75,7 @@ class PlayerOptions:
     depth: int = 50
     clock_period_s: float = 0.01
     linger_s: float = 0.5
+    sent_log: Path | None = None
 
 
 class BagPlayer(Node):
@@ -98,6 +106,10 @@ class BagPlayer(Node):
             Clock, "/clock", qos_profile(depth=1, is_reliable=True, is_latched=False)
         )
         self._clock_ns = -1
+        self._clock_lag_ns = round(
+            min(options.clock_period_s * options.rate, LARGEST_CLOCK_LAG_S) * 1e9
+        )
+        self._sent: list[SentMessage] = []
 
     def play(self) -> None:
         """Wait for subscribers, then publish the bag; return early when told to stop.
@@ -111,6 +123,8 @@ class BagPlayer(Node):
         while self._may_go_on() and (passes < self._options.passes or not self._options.passes):
             self._play_once()
             passes += 1
+        if self._options.sent_log is not None:
+            write_sent_log(self._options.sent_log, self._sent)
         self._wait_for_acknowledgements()
 
     def _may_go_on(self) -> bool:
@@ -149,7 +163,11 @@ class BagPlayer(Node):
             if not self._may_go_on():
                 return
             self.largest_delay_s = max(self.largest_delay_s, time.monotonic() - due_s)
-            self._publish_clock(message.stamp_ns)
+            if message.stamp_ns - self._clock_ns >= self._clock_lag_ns:
+                self._publish_clock(message.stamp_ns)
+            if self._options.sent_log is not None:
+                sent_ns = time.monotonic_ns()
+                self._sent.append(SentMessage(message.topic, message.stamp_ns, sent_ns))
             self._publishers_by_topic[message.topic].publish(message.cdr)
             self.counts[message.topic] += 1
         end_ns = self._bag.end_ns + round(self._options.linger_s * 1e9)
@@ -193,6 +211,7 @@ def _check_topics(bag: Bag, names: Sequence[str], *, topics: Sequence[str]) -> N
 _LOOP = "play N times; without N until interrupted"
 _DELAY = "wait this long before the first message"
 _CLOCK = "seconds of wall time between two /clock messages; 0: no /clock"
+_SENT = "write when each message was sent: topic, bag time, steady clock, in nanoseconds"
 _LINGER = "seconds of bag time that /clock runs on after the last message"
 
 
@@ -220,6 +239,7 @@ def make_parser() -> argparse.ArgumentParser:
     clock_s, linger_s = default.clock_period_s, default.linger_s
     add("--clock-period", dest="clock_period_s", type=not_negative, default=clock_s, help=_CLOCK)
     add("--linger", dest="linger_s", type=not_negative, default=linger_s, help=_LINGER)
+    add("--sent-log", type=Path, metavar="FILE", help=_SENT)
     return parser
 
 

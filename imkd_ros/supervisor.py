@@ -21,6 +21,7 @@ from imkd_core.errors import DataError, ImkdError
 from imkd_ros.graph.bag_topics import not_negative, positive, report
 from imkd_ros.graph.client import ACTIVATE, CONFIGURE, DEACTIVATE, GraphClient
 from imkd_ros.graph.environment import graph_environment, remove_dead_segments
+from imkd_ros.graph.observer import GraphObserver
 from imkd_ros.graph.options import (
     OUTPUTS,
     GraphOptions,
@@ -39,8 +40,12 @@ class _RunError(ImkdError):
     """The run cannot go on; the text says why."""
 
 
-def run_graph(options: GraphOptions) -> GraphResult:
+def run_graph(options: GraphOptions, observer: GraphObserver | None = None) -> GraphResult:
     """Play a bag through the real graph and record the answers.
+
+    Args:
+        options: what is started, and how.
+        observer: is told of answers and processes while it runs.
 
     Raises:
         DataError: the bag or the recording's place is unusable; nothing was started.
@@ -59,7 +64,8 @@ def run_graph(options: GraphOptions) -> GraphResult:
         Processes(log_folder, environment) as processes,
     ):
         try:
-            answers = _Run(options, processes, log_folder).drive(topics)
+            watching = observer or GraphObserver()
+            answers = _Run(options, processes, log_folder, watching).drive(topics)
         except _RunError as error:
             failure = str(error)
     if -signal.SIGKILL in processes.exit_codes.values():
@@ -83,8 +89,15 @@ def run_graph(options: GraphOptions) -> GraphResult:
 class _Run:
     """One run: starts, connects, plays, waits, stops."""
 
-    def __init__(self, options: GraphOptions, processes: Processes, log_folder: Path) -> None:
+    def __init__(
+        self,
+        options: GraphOptions,
+        processes: Processes,
+        log_folder: Path,
+        observer: GraphObserver,
+    ) -> None:
         self._options = options
+        self._observer = observer
         self._processes = processes
         self._log_folder = log_folder
         self._outputs = [f"{options.node}/{name}" for name in OUTPUTS]
@@ -95,14 +108,12 @@ class _Run:
         Raises:
             _RunError: a process died, or the graph did not come up.
         """
-        with GraphClient(lambda: not self._dead()) as client:
+        with GraphClient(lambda: not self._dead(), self._observer.on_answer) as client:
             self._start_node(client)
             self._connect(client)
             player = player_arguments(self._options, topics)
             self._processes.start(PLAYER, "imkd_ros.player", player)
-            is_played = client.wait_until(
-                lambda: PLAYER in self._processes.exit_codes, float("inf")
-            )
+            is_played = client.wait_until(self._is_played, float("inf"))
             self._require(is_played, "the player did not end")
             if self._processes.exit_codes[PLAYER] == 0:
                 _wait_until_quiet(client, self._outputs[0], self._options.quiet_s)
@@ -111,6 +122,10 @@ class _Run:
             self._processes.stop([RECORDER, DETECTOR])
             return client.counted(self._outputs[0])
 
+    def _is_played(self) -> bool:
+        self._observer.on_poll(self._processes.pids)
+        return PLAYER in self._processes.exit_codes
+
     def _start_node(self, client: GraphClient) -> None:
         """Start node and recorder; bring the node up through its services."""
         options, timeout_s = self._options, self._options.ready_timeout_s
@@ -118,9 +133,13 @@ class _Run:
         self._processes.start(DETECTOR, "imkd_ros.detector_node", detector)
         recorder = recorder_arguments(options, self._outputs)
         self._processes.start(RECORDER, "imkd_ros.recorder", recorder)
+        found = client.finds_lifecycle_node(options.node, timeout_s)
+        self._require(found, f"{options.node} does not answer; its log says why")
+        begin_s = time.monotonic()
         for transition, name in ((CONFIGURE, "configure"), (ACTIVATE, "activate")):
             made = client.transition(options.node, transition, timeout_s)
             self._require(made, f"{options.node} did not {name}; its log says why")
+        self._observer.on_active(time.monotonic() - begin_s)
 
     def _connect(self, client: GraphClient) -> None:
         """Wait until recorder and this process hear the node's outputs."""

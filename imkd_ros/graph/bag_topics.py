@@ -5,6 +5,7 @@ import argparse
 import importlib
 import json
 import signal
+import struct
 import sys
 import threading
 from collections.abc import Iterator, Mapping
@@ -47,6 +48,13 @@ def qos_profile(*, depth: int, is_reliable: bool, is_latched: bool) -> QoSProfil
         reliability=ReliabilityPolicy.RELIABLE if is_reliable else ReliabilityPolicy.BEST_EFFORT,
         durability=DurabilityPolicy.TRANSIENT_LOCAL if is_latched else DurabilityPolicy.VOLATILE,
     )
+
+
+def header_stamp_ns(cdr: bytes) -> int:
+    """Return the stamp of a serialised message that begins with a `std_msgs/Header`."""
+    order = "<" if cdr[1] & 1 else ">"
+    seconds, nanoseconds = struct.unpack_from(f"{order}iI", cdr, 4)
+    return int(seconds) * 1_000_000_000 + int(nanoseconds)
 
 
 def positive(text: str) -> float:

@@ -12,7 +12,7 @@ from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 
-from imkd_ros.graph.bag_topics import message_class, qos_profile
+from imkd_ros.graph.bag_topics import header_stamp_ns, message_class, qos_profile
 
 CONFIGURE = Transition.TRANSITION_CONFIGURE
 ACTIVATE = Transition.TRANSITION_ACTIVATE
@@ -27,10 +27,15 @@ class GraphClient:
 
     Args:
         is_alive: asked while waiting; False ends every wait.
+        on_stamp: called with the header stamp of each message that is counted, and when it came
+            (steady clock), both in nanoseconds.
     """
 
-    def __init__(self, is_alive: Callable[[], bool]) -> None:
+    def __init__(
+        self, is_alive: Callable[[], bool], on_stamp: Callable[[int, int], None] | None = None
+    ) -> None:
         self._is_alive = is_alive
+        self._on_stamp = on_stamp
         self._context = Context()
         self._counts: dict[str, int] = {}
 
@@ -47,6 +52,14 @@ class GraphClient:
         self._executor.shutdown(timeout_sec=1.0)
         self._node.destroy_node()
         self._context.try_shutdown()
+
+    def finds_lifecycle_node(self, node: str, timeout_s: float) -> bool:
+        """Wait until a node can be asked for transitions; return whether it came in time."""
+        client = self._node.create_client(ChangeState, f"{node}/change_state")
+        try:
+            return self.wait_until(client.service_is_ready, timeout_s)
+        finally:
+            self._node.destroy_client(client)
 
     def transition(self, node: str, transition: int, timeout_s: float) -> bool:
         """Ask a lifecycle node for a transition; return whether it was made in time."""
@@ -72,11 +85,14 @@ class GraphClient:
         return [topic for topic in topics if not self.has_listener(topic, node)]
 
     def count(self, topic: str, type_name: str) -> None:
-        """Count the messages of a topic from now on."""
+        """Count the messages of a topic from now on; their type must begin with a header."""
         self._counts[topic] = 0
 
-        def add(_message: Any) -> None:
+        def add(cdr: Any) -> None:
+            arrived_ns = time.monotonic_ns()
             self._counts[topic] += 1
+            if self._on_stamp is not None:
+                self._on_stamp(header_stamp_ns(cdr), arrived_ns)
 
         profile = qos_profile(depth=500, is_reliable=True, is_latched=False)
         self._node.create_subscription(message_class(type_name), topic, add, profile, raw=True)

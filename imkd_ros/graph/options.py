@@ -39,6 +39,7 @@ class GraphOptions:
         quiet_s: the run is over when no answer came for so long after the last message.
         log_folder: logs of all processes; None = a new temporary folder.
         domain_id: ROS domain; None = ROS_DOMAIN_ID, or a free one.
+        sent_log: where the player says when it sent each message; None = it does not.
     """
 
     bag: Path
@@ -55,6 +56,7 @@ class GraphOptions:
     quiet_s: float = 2.0
     log_folder: Path | None = None
     domain_id: int | None = None
+    sent_log: Path | None = None
 
     def __post_init__(self) -> None:
         """Refuse impossible numbers and names."""
@@ -158,8 +160,9 @@ def recorder_arguments(options: GraphOptions, outputs: Sequence[str]) -> list[st
 def player_arguments(options: GraphOptions, topics: Sequence[str]) -> list[str]:
     """Return the player's arguments; it starts when all `topics` are heard."""
     # /clock runs on for a second, so that the last frame's deadline passes.
+    sent = [] if options.sent_log is None else ["--sent-log", str(options.sent_log)]
     return [
         *(str(options.bag), "--rate", str(options.rate), "--loop", str(options.passes)),
         *("--wait-timeout", str(options.ready_timeout_s), "--delay", "0.5", "--linger", "1.0"),
-        *("--wait-for", *topics, "/clock"),
+        *(*sent, "--wait-for", *topics, "/clock"),
     ]

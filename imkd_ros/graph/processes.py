@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 #: How long a process may take to end after SIGINT, and after SIGTERM; then it is killed.
@@ -105,12 +104,7 @@ class Processes:
         """Return self."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         """End everything; a second Ctrl-C does not stop this."""
         with signals_ignored():
             self.stop(self.names)

@@ -6,7 +6,6 @@ from functools import partial
 from typing import Any
 
 from nav_msgs.msg import Odometry
-from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
 from rclpy.qos import (
     DurabilityPolicy,
@@ -19,6 +18,10 @@ from tf2_msgs.msg import TFMessage
 
 from imkd_ros.bridge.pipeline import TF_STATIC_TOPIC, TF_TOPIC
 from imkd_ros.bridge.sensors import SensorSet
+from imkd_ros.node.events import OccasionalGroup, SubscriptionEvents
+
+#: Transforms that the middleware keeps for us; at most so many are taken in one turn.
+_TF_DEPTH = 100
 
 #: Called with the topic as it stands in the sensor set, and the message.
 OnMessage = Callable[[str, Any], None]
@@ -57,16 +60,17 @@ class Inputs:
         self._calibration: list[Any] = []
         self._active: list[Any] = []
         self._rivals: dict[str, list[Any]] = {}
+        self._events = OccasionalGroup()
 
     def open_calibration(self) -> None:
         """Listen to TF and CameraInfo."""
         latched = QoSProfile(
-            depth=100,
+            depth=_TF_DEPTH,
             reliability=ReliabilityPolicy.RELIABLE,
             durability=DurabilityPolicy.TRANSIENT_LOCAL,
         )
         self._calibration += [
-            self._subscribe(TFMessage, TF_TOPIC, QoSProfile(depth=100), "tf"),
+            self._subscribe_burst(TFMessage, TF_TOPIC, QoSProfile(depth=_TF_DEPTH), "tf"),
             self._subscribe(TFMessage, TF_STATIC_TOPIC, latched, "tf_static"),
         ]
         for name, camera in self._sensors.cameras.items():
@@ -128,10 +132,29 @@ class Inputs:
             topic,
             callback or partial(self._on_message, topic),
             qos,
-            event_callbacks=SubscriptionEventCallbacks(
-                incompatible_qos=partial(self._on_incompatible, name, topic)
+            event_callbacks=SubscriptionEvents(
+                self._events, incompatible_qos=partial(self._on_incompatible, name, topic)
             ),
         )
+
+    def _subscribe_burst(self, kind: Any, topic: str, qos: QoSProfile, name: str) -> Any:
+        """Subscribe so that all messages that wait are taken in one turn of the executor.
+
+        It gives one message a turn to each subscription. Transforms come ten times as often as
+        images of a camera, and on a busy machine they would fall behind them for ever.
+        """
+
+        def on_burst(message: Any) -> None:
+            self._on_message(topic, message)
+            for _ in range(qos.depth):
+                with subscription.handle:
+                    taken = subscription.handle.take_message(kind, False)
+                if taken is None:
+                    return
+                self._on_message(topic, taken[0])
+
+        subscription = self._subscribe(kind, topic, qos, name, on_burst)
+        return subscription
 
     def _on_incompatible(self, name: str, topic: str, event: Any) -> None:
         self._on_qos(name, incompatible_qos_text(topic, event.last_policy_kind, "publisher"))

@@ -8,7 +8,6 @@ from typing import Any
 
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import PointCloud2
@@ -18,6 +17,7 @@ from visualization_msgs.msg import MarkerArray
 from imkd_core.types import Detections
 from imkd_ros.bridge.convert_out import to_detection3d_array, to_label_info, to_objects_cloud
 from imkd_ros.node.diagnostics import latency_array
+from imkd_ros.node.events import OccasionalGroup, PublisherEvents
 from imkd_ros.node.inputs import OnQos, incompatible_qos_text
 from imkd_ros.node.markers import detection_markers
 
@@ -49,13 +49,14 @@ class Outputs:
         self._frame_id = frame_id
         self._hardware = hardware
         self._on_qos = on_qos
+        events = OccasionalGroup()
         self._publishers = {
             name: node.create_lifecycle_publisher(
                 kind,
                 topic,
                 qos,
-                event_callbacks=PublisherEventCallbacks(
-                    incompatible_qos=partial(self._on_incompatible, topic)
+                event_callbacks=PublisherEvents(
+                    events, incompatible_qos=partial(self._on_incompatible, topic)
                 ),
             )
             for name, (kind, topic, qos) in _TOPICS.items()

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from imkd_core.cli.proof.graph import THREADS
+from imkd_core.cli.proof.latency import read_stages
 from imkd_core.cli.proof.truth import TruthAt
-from imkd_core.data.bags.recording import open_bag
 from imkd_core.data.changes.augmentation import seen_only_by, visible_in
 from imkd_core.errors import DataError
 from imkd_core.evaluation.controls import standard_controls
@@ -35,9 +35,6 @@ from imkd_core.types import Detections, Frame, SensorRig
 
 #: The camera that one of the controls takes away.
 MASKED_CAMERA = "CAM_BACK"
-
-LATENCY_TOPIC = "/imkd_detector/debug/latency"
-
 
 #: Picks those answers that are judged.
 Choose = Callable[[Sequence[Detections]], Sequence[Detections]]
@@ -129,7 +126,7 @@ def judge(
     shown = offline[-1]
     truth = truth_at(shown.frame.stamp_ns)
     notes = {"recall_1m": f"{int(truth.is_required.sum())} boxes"} if judging is STRICT else {}
-    latency = latency_rows(_stages(recording))
+    latency = latency_rows(tuple(read_stages(recording).values()))
     entries = tuple(
         control_entry(name, question, values, judging.control_goals)
         for name, (question, values) in recalls.items()
@@ -213,15 +210,6 @@ def _difference(online: Sequence[Detections], offline: Sequence[Detections]) -> 
     if {found.stamp_ns for found in online} != set(by_stamp):
         return float("inf")
     return max(largest_difference(found, by_stamp[found.stamp_ns]) for found in online)
-
-
-def _stages(recording: Path) -> list[Mapping[str, float]]:
-    """Return stage -> milliseconds of each answered frame, as the node published them."""
-    with open_bag(recording) as bag:
-        if LATENCY_TOPIC not in bag.topics:
-            return []
-        statuses = [bag.decode(message).status[0] for message in bag.messages([LATENCY_TOPIC])]
-    return [{pair.key: float(pair.value) for pair in status.values} for status in statuses]
 
 
 def _model_facts(bundle: Bundle) -> dict[str, str]:

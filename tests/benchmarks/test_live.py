@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The live benchmarks: from what processes said to figures, and looks at a process."""
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+pytest.importorskip("rclpy")
+
+from benchmarks import delivery, soak
+from benchmarks.goals import AIMS
+from benchmarks.live_figures import LiveRun, figures, goals, warnings
+from benchmarks.live_graph import arrived_of, frame_counts, parameter
+from benchmarks.process_stats import read_stats
+from imkd_core.errors import DataError
+from imkd_ros.graph.sent_log import SentMessage, read_sent_log, write_sent_log
+
+MS = 1_000_000
+STEP_NS = 1_000_000_000 // 12
+CAMERAS = {"LEFT": "/left", "RIGHT": "/right"}
+
+
+def run_of(frames: int = 24, **changes) -> LiveRun:
+    """Two cameras, the right one 5 ms later; boxes 40 ms after it, 30 ms of them in the session."""
+    sent, answers, stages = [], [], {}
+    for number in range(frames):
+        base_ns = 10**18 + number * STEP_NS
+        for topic, later_ns in (("/left", 0), ("/right", 5 * MS), ("/radar", 6 * MS)):
+            sent.append(SentMessage(topic, base_ns + later_ns, number * STEP_NS + later_ns))
+        stamp_ns = base_ns + 5 * MS
+        answers.append((stamp_ns, number * STEP_NS + 45 * MS))
+        stages[stamp_ns] = {"queue": 1.0, "inference": 30.0, "decode": 2.0, "total": 99.0}
+    values = {
+        "sent": sent,
+        "answers": answers,
+        "stages": stages,
+        "image_topics": CAMERAS,
+        "arrived": {"LEFT": frames, "RIGHT": frames - 6},
+        "accepted": {},
+        "activation_s": 1.5,
+        "peak_rss_mb": 300.0,
+    }
+    return LiveRun(**{**values, **changes})
+
+
+def test_time_is_from_the_newest_image_of_a_frame_to_its_boxes():
+    run = run_of()
+    assert list(run.answer_ms().values()) == pytest.approx([40.0] * 24)
+    assert run.overhead_ms() == pytest.approx([10.0] * 24)
+    assert run.outside_ms() == pytest.approx([7.0] * 24)  # 40 - 1 - 30 - 2; totals do not count
+    assert run.rate_hz() == pytest.approx(12.0, abs=1e-3)
+    assert run.delivered() == pytest.approx(42 / 48)
+
+
+def test_the_goals_of_a_live_run_are_answered_with_their_values():
+    met = {goal.name: goal for goal in goals(run_of())}
+    mine = [aim.name for aim in AIMS.values() if aim.benchmark == "live_graph"]
+    assert sorted(met) == sorted(mine)
+    assert met[AIMS["overhead_share"].name].value == pytest.approx(1 / 3)
+    assert met[AIMS["live_rate"].name].met
+    assert not met[AIMS["live_delivery"].name].met
+    assert len({figure.name for figure in figures(run_of())}) == len(figures(run_of()))
+
+
+def test_answers_without_stages_and_a_late_player_are_told():
+    run = run_of()
+    some = dict(list(run.stages.items())[3:])
+    texts = " ".join(warnings(run_of(stages=some, latest_s=0.2)))
+    assert "3 of 24 answers" in texts
+    assert "200 ms" in texts
+    assert not warnings(run)
+
+
+def test_images_that_the_node_dropped_have_arrived_and_frames_say_why_they_did_not():
+    assert arrived_of({"received": "7", "dropped: late": "2", "rate Hz": "12.0"}) == 9
+    values = {"frames in": "9", "frames replaced by newer": "2", "dropped: no ego motion": "1"}
+    assert frame_counts({**values, "cameras": "6/6"}) == {
+        "in": 9,
+        "replaced by newer": 2,
+        "without: no ego motion": 1,
+    }
+
+
+def test_parameters_are_read_as_yaml():
+    assert parameter("model.threads=1") == ("model.threads", 1)
+    assert parameter("model.allow_spinning=true") == ("model.allow_spinning", True)
+    with pytest.raises(argparse.ArgumentTypeError, match="NAME=VALUE"):
+        parameter("model.threads")
+
+
+def test_a_log_of_what_was_sent_survives_the_file(tmp_path):
+    messages = [SentMessage("/left", 17, 4), SentMessage("/right", 18, 5)]
+    write_sent_log(tmp_path / "sent.txt", messages)
+    assert read_sent_log(tmp_path / "sent.txt") == messages
+    (tmp_path / "sent.txt").write_text("/left 17\n")
+    with pytest.raises(DataError, match="when messages were sent"):
+        read_sent_log(tmp_path / "sent.txt")
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_memory_threads_and_files_of_a_process_are_seen_and_a_dead_one_is_gone(tmp_path):
+    before = read_stats(os.getpid())
+    held = bytearray(os.urandom(1 << 20) * 64)
+    with (tmp_path / "open").open("w"):
+        after = read_stats(os.getpid())
+    assert before.rss_mb + 50 < after.rss_mb <= after.peak_rss_mb
+    assert after.files == before.files + 1
+    assert after.cpu_s >= after.main_cpu_s > 0
+    assert after.threads >= 1
+    assert len(held) == 64 << 20
+    process = subprocess.Popen([sys.executable, "-c", "pass"])
+    time.sleep(0.5)
+    assert read_stats(process.pid) is None, "a zombie has no memory"
+    process.wait()
+    assert read_stats(process.pid) is None
+
+
+def test_growth_leaves_the_warm_up_out():
+    flat = [100.0] * 10 + [200.0] * 90
+    assert soak.growth(flat) == 0.0
+    assert soak.growth([100.0 + 0.1 * i for i in range(100)]) == pytest.approx(8.5, abs=0.5)
+    assert soak.growth([100.0] * 19) is None
+
+
+def test_looks_begin_with_the_first_answer_and_keep_their_distance():
+    now = [0.0]
+    looks = soak.Looks(1.0, clock=lambda: now[0])
+    mine = {"detector": os.getpid()}
+    looks.on_poll(mine)
+    assert not looks.times_s
+    looks.on_answer(1, 1)
+    for now[0] in (5.0, 5.5, 6.0, 6.2, 7.1):
+        looks.on_poll(mine)
+    assert looks.times_s == pytest.approx([0.0, 1.0, 2.1])
+    found = soak.report(looks, 30.0, False, [])
+    assert found.facts["was_interrupted"]
+    (goal,) = found.goals
+    assert (goal.value, goal.met) == (None, None)
+    assert "30 minutes" in goal.reason
+
+
+def test_a_soak_of_half_an_hour_answers_its_goal():
+    looks = soak.Looks(1.0)
+    stats = read_stats(os.getpid())
+    looks.times_s, looks.stats = [float(i) for i in range(1801)], [stats] * 1801
+    (goal,) = soak.report(looks, 30.0, True, []).goals
+    assert (goal.value, goal.met) == (0.0, True)
+
+
+def test_each_case_of_delivery_has_its_profile_and_no_other(tmp_path):
+    base = {"PATH": "/bin", "CYCLONEDDS_URI": "x", "FASTDDS_DEFAULT_PROFILES_FILE": "y"}
+    for case in delivery.CASES:
+        found = delivery.case_environment(case, base, tmp_path)
+        names = set(found) - {"PATH"}
+        if not case.has_profile:
+            assert names == set()
+        elif case.middleware == "cyclone":
+            assert names == {"CYCLONEDDS_URI"}
+        else:
+            assert len(names) == 1
+    assert len({case.name for case in delivery.CASES}) == len(delivery.CASES)
+
+
+def test_delivered_counts_messages_and_says_when_none_came():
+    found = {"sent": 96, "received": 48, "bytes": 10e6, "seconds": 2.0, "p50_ms": 1.0, "p95_ms": 2}
+    rows = {
+        row.name.rpartition(": ")[2]: row for row in delivery.case_figures(delivery.CASES[0], found)
+    }
+    assert rows["delivered"].value == 50.0
+    assert rows["rate"].value == 5.0
+    nothing = {**found, "received": 0, "bytes": 0, "p50_ms": None, "p95_ms": None}
+    rows = delivery.case_figures(delivery.CASES[0], nothing)
+    assert [row.value for row in rows] == [0.0, 0.0, None, None]
