@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The students that are measured: the one that ships, and the R50 with random weights.
 
-Times hang on shapes and not on weights, so the R50 needs no training. It is exported once and
-kept below `build/benchmarks/`, under a name that says which code and configuration made it.
+Times hang on shapes and not on weights, so the R50 needs no training, and its int8 files no
+calibration. It is exported once and kept below `build/benchmarks/`, under a name that says which
+code and configuration made it.
 """
 
 import hashlib
@@ -22,6 +23,9 @@ from benchmarks.harness import ROOT
 from benchmarks.machine import package_version
 from imkd_core.errors import BundleError
 from imkd_core.export.graph import DeployedStudent, deploy
+from imkd_core.export.quantize import Quantized, write_quantized
+from imkd_core.export.quantize_graph import STYLES, find_layers, find_tensors, quantize_graph
+from imkd_core.export.quantize_ranges import ValueRange
 from imkd_core.mapping import from_mapping
 from imkd_core.model.budget import count_cost, total_cost
 from imkd_core.model.example import batched, example_inputs
@@ -133,7 +137,8 @@ def _code_weights(
     ]
     if len(found) != 1:
         return {}
-    unit = network.student.head.codes[-1].unit
+    codes: Any = network.student.head.codes
+    unit = codes[-1].unit
     weight, bias = (stored[name] for name in found[0])
     name = "student.head.codes.1"
     return {f"{name}.weight": weight / unit[:, None, None, None], f"{name}.bias": bias / unit}
@@ -149,10 +154,29 @@ def _exported(student: Student, config: Config, roles: tuple[str, ...]) -> Bundl
     with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
         made = Path(temporary) / "bundle"
         provenance = {"trained_on": "nothing: random weights, to measure times"}
-        export_onnx(student, config, made, "imkd_r50_random", provenance, roles=roles)
+        bundle = export_onnx(student, config, made, "imkd_r50_random", provenance, roles=roles)
+        if "fp32" in roles:
+            add_int8_files(bundle)
         shutil.rmtree(folder, ignore_errors=True)
         made.rename(folder)
     return load_bundle(folder)
+
+
+def add_int8_files(bundle: Bundle) -> Bundle:
+    """Add int8 files in which every layer that can be is 8-bit, for their speed and no other use.
+
+    Args:
+        bundle: with a float32 file; ranges are made up, so boxes of the int8 files mean nothing.
+    """
+    source = onnx.load(bundle.path("fp32"))
+    layers = list(find_layers(source))
+    made = {}
+    for role, style in STYLES.items():
+        tensors = find_tensors(source, layers, style)
+        ranges = dict.fromkeys(tensors.ranges.values(), ValueRange(low=-8.0, high=8.0))
+        model = quantize_graph(source, ranges, layers, style)
+        made[role] = Quantized(model=model, facts={"ranges": "made up"})
+    return write_quantized(bundle, made)
 
 
 def _key(roles: tuple[str, ...]) -> str:

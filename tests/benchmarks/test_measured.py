@@ -3,8 +3,10 @@
 
 import importlib
 import json
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,11 +15,12 @@ import torch
 from benchmarks.goals import AIMS
 from benchmarks.harness import ROOT, Report
 from benchmarks.inference import EAGER, first_line, goals_of, session
-from benchmarks.students import Subject, shipped, shipped_network
+from benchmarks.students import Subject, add_int8_files, shipped, shipped_network
 from benchmarks.suite import SUITE
 from benchmarks.torch_gpu import GpuStudent, moved_bytes, prepared, without_gpu
 from imkd_core.model.example import example_inputs
 from imkd_core.runtime.backends import OnnxRuntimeBackend
+from imkd_core.runtime.bundle import load_bundle
 from tests.core.model.small import INPUTS, small_student
 
 
@@ -64,6 +67,18 @@ def test_the_shipped_weights_in_torch_give_what_the_shipped_file_gives():
     with torch.inference_mode():
         scores = network(**frame).scores
     np.testing.assert_allclose(scores.numpy(), expected["scores"], atol=1e-4)
+
+
+def test_int8_files_for_speed_alone_run_and_are_smaller(tmp_path):
+    copied = tmp_path / "bundle"
+    shutil.copytree(shipped().bundle.root, copied)
+    bundle = add_int8_files(load_bundle(copied))
+    assert bundle.files["int8_u8"].bytes < 0.5 * bundle.files["fp32"].bytes
+    assert bundle.files["int8_s8"].bytes < 0.5 * bundle.files["fp32"].bytes
+    frame = example_inputs(bundle.inputs, cameras=1)
+    subject = replace(shipped(), bundle=bundle, frame=frame)
+    found = session(subject, "int8_u8", 1)()
+    assert found["boxes"].shape == (bundle.head.candidates, 10)
 
 
 def test_a_file_that_the_bundle_lacks_is_a_reason_and_no_error(subject):
