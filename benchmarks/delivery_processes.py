@@ -113,7 +113,7 @@ class CycloneEndpoint:
 
         @dataclass
         class Picture(IdlStruct, typename="imkd.delivery.Picture"):
-            data: array[uint8, size]  # type: ignore[valid-type]
+            data: array[uint8, size]  # type: ignore[type-arg, valid-type]
 
         self._type = Picture
         self._on_image = on_image
@@ -137,7 +137,8 @@ class CycloneEndpoint:
 
     def send(self, number: int, data: bytes) -> None:
         """Publish on a topic."""
-        self._writers[number].write(self._type(data=data.ljust(self._size, b"\0")))
+        whole: Any = data.ljust(self._size, b"\0")
+        self._writers[number].write(self._type(data=whole))
 
     def spin(self, seconds: float) -> None:
         """Take in what is there; sleep a moment where nothing is."""
@@ -209,9 +210,8 @@ def load_images(folder: Path, kind: str) -> list[bytes]:
         return files
     import cv2
 
-    return [
-        cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR).tobytes() for data in files
-    ]
+    pictures = [cv2.imdecode(np.frombuffer(d, np.uint8), cv2.IMREAD_COLOR) for d in files]
+    return [np.asarray(picture).tobytes() for picture in pictures]
 
 
 def main() -> int:
