@@ -92,18 +92,16 @@ class FusedMemory:
         self._interval_ns = round(spec.interval_s * _LEAST_SHARE * 1e9)
         self._max_gap_ns = round(spec.max_gap_s * 1e9)
         count = spec.frames
-        self._arrays: dict[str, Float32] = {}
-        self._next = np.empty((spec.channels, *bev.shape), np.float32)
-        if count:
-            self._arrays = {
-                "history": np.zeros((count, spec.channels, *bev.shape), np.float32),
-                "history_transform": np.zeros((count, 2, 3), np.float32),
-                "history_age_s": np.zeros(count, np.float32),
-                "history_mask": np.zeros(count, np.float32),
-            }
-        self._kept: deque[_Moment] = deque(maxlen=count)  # newest first, as in `history`
-        self._waiting: _Moment | None = None  # of the map `_next`, which is too young to be read
-        self._written = 0  # maps at the head of `history` that are not zeros
+        # A map is written in front of those that are read, and the view of these moves towards it:
+        # a new map is copied once, and all are moved to the end only when the front is reached.
+        self._maps = np.zeros((2 * count + 1, spec.channels, *bev.shape), np.float32)
+        self._begin = count + 1  # of the view
+        self._transform = np.zeros((count, 2, 3), np.float32)
+        self._age_s = np.zeros(count, np.float32)
+        self._mask = np.zeros(count, np.float32)
+        self._kept: deque[_Moment] = deque(maxlen=count)  # that are read, newest first
+        self._waiting: _Moment | None = None  # of the map in front, which is too young to be read
+        self._is_blank = True  # no map holds anything
         self._last: _Moment | None = None
         self._resets: Counter[str] = Counter()
         self._last_reset = ""
@@ -136,7 +134,7 @@ class FusedMemory:
             odom_from_ego: (4, 4) pose of the vehicle then; None where it is not known, which
                 empties the memory, as do a stamp that does not go on, a gap, and a pose that jumps.
         """
-        if not self._arrays:
+        if not self._spec.frames:
             return {}
         with self._lock:
             present = None
@@ -147,10 +145,13 @@ class FusedMemory:
                 self._forget(why)
             self._ripen(stamp_ns)
             self._last = present
-            self._blank()
-            if present is not None:
-                self._describe(present)
-            return dict(self._arrays)
+            self._describe(present)
+            return {
+                "history": self._maps[self._begin : self._begin + self._spec.frames],
+                "history_transform": self._transform,
+                "history_age_s": self._age_s,
+                "history_mask": self._mask,
+            }
 
     def keep(self, stamp_ns: int, odom_from_ego: Float64 | None, memory: NDArray[Any]) -> None:
         """Keep a copy of the map of the frame that was recalled last, unless one waits already.
@@ -160,13 +161,11 @@ class FusedMemory:
             odom_from_ego: pose of the vehicle then; nothing is kept where it is not known.
             memory: (C, Y, X) the network's output of that name; finite.
         """
-        if not self._arrays or odom_from_ego is None:
-            return
         with self._lock:
-            if self._last is None or self._last.stamp_ns != stamp_ns:
-                return  # it was reset while the network ran
+            if odom_from_ego is None or self._last is None or self._last.stamp_ns != stamp_ns:
+                return  # a memory that is off, or was reset while the network ran, has no last
             if self._waiting is None:
-                self._next[:] = memory
+                self._write(memory)
                 self._waiting = _Moment(stamp_ns, odom_from_ego)
 
     def reset(self, why: str) -> None:
@@ -203,29 +202,38 @@ class FusedMemory:
         is_turned = abs(yaw_of(last_from_ego)) > MAX_TURN_RADPS * span_s
         return RESET_POSE if is_too_far or is_turned else ""
 
+    def _write(self, memory: NDArray[Any]) -> None:
+        """Copy a map to the place in front of those that are read."""
+        count = self._spec.frames
+        if self._begin == 0:
+            self._begin = count + 1
+            self._maps[self._begin :] = self._maps[:count]
+        self._maps[self._begin - 1] = memory
+        self._is_blank = False
+
     def _ripen(self, stamp_ns: int) -> None:
-        """Let the map that waits be read, if it is old enough now; the oldest falls out."""
-        if self._waiting is None or stamp_ns - self._waiting.stamp_ns < self._interval_ns:
-            return
-        self._kept.appendleft(self._waiting)
-        self._waiting = None
-        history, self._written = self._arrays["history"], len(self._kept)
-        for index in reversed(range(1, self._written)):
-            history[index] = history[index - 1]
-        history[0] = self._next
+        """Let the map that waits be read, if it is old enough now; the oldest falls out.
 
-    def _blank(self) -> None:
-        """Write zeros behind the kept maps."""
+        Zeros all maps where none is known any more, here and not in `reset`: a network may be
+        reading them then.
+        """
+        if self._waiting is None:
+            if not self._kept and not self._is_blank:
+                self._maps[:] = 0
+                self._begin, self._is_blank = self._spec.frames + 1, True
+        elif stamp_ns - self._waiting.stamp_ns >= self._interval_ns:
+            self._kept.appendleft(self._waiting)
+            self._waiting = None
+            self._begin -= 1
+
+    def _describe(self, present: _Moment | None) -> None:
+        """Write where and when the maps lie that are read, seen from a frame."""
         count = len(self._kept)
-        self._arrays["history"][count : self._written] = 0
-        self._written = count
-        for name in ("history_transform", "history_age_s", "history_mask"):
-            self._arrays[name][count:] = 0
-
-    def _describe(self, present: _Moment) -> None:
-        """Write where and when the kept maps lie, seen from a frame."""
+        self._mask[:count], self._mask[count:] = 1, 0
+        self._transform[count:] = self._age_s[count:] = 0
+        if present is None:
+            return  # and nothing is kept
         for index, moment in enumerate(self._kept):
             map_from_ego = invert_transform(moment.odom_from_ego) @ present.odom_from_ego
-            self._arrays["history_transform"][index] = planar_transform(map_from_ego)
-            self._arrays["history_age_s"][index] = (present.stamp_ns - moment.stamp_ns) * 1e-9
-            self._arrays["history_mask"][index] = 1
+            self._transform[index] = planar_transform(map_from_ego)
+            self._age_s[index] = (present.stamp_ns - moment.stamp_ns) * 1e-9
