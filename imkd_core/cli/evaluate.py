@@ -31,7 +31,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, required=True, help="nuScenes folder (with v1.0-*)")
     parser.add_argument("--version", help="table folder (default: the only v1.0-* there is)")
     parser.add_argument("--scenes", nargs="+", default=[], help="scenes (default: all)")
-    parser.add_argument("--limit", type=int, help="key frames at most, spread evenly")
+    parser.add_argument(
+        "--limit",
+        type=int,
+        help="key frames at most, spread evenly; a model with a memory also runs some before each",
+    )
     parser.add_argument(
         "--lose",
         action="append",
