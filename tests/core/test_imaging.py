@@ -200,6 +200,37 @@ def test_a_dot_lands_where_the_window_says(size, reduction):
     np.testing.assert_allclose(centroid(image), target[:2], atol=0.15)
 
 
+@pytest.mark.parametrize("size", [(1600, 900), (1280, 720), (704, 396), (333, 222), (1001, 563)])
+def test_an_image_that_shrinks_is_averaged_whatever_the_factor(size):
+    """Every pixel counts: fine noise is flattened as much as area interpolation flattens it."""
+    camera = camera_of(size_px=size)
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    window = fit_window(camera, SPEC)
+    scaled = (window.resized_width_px, window.resized_height_px)
+    area = cv2.resize(noise, scaled, interpolation=cv2.INTER_AREA)
+    image = CameraImage(sensor="CAM", stamp_ns=STAMP_NS, pixels=noise)
+    found = to_network_image(image, camera, SPEC).astype(float)
+    assert found.mean() == pytest.approx(area.mean(), abs=1)
+    assert found.std() < 1.5 * area.std()
+
+
+@pytest.mark.parametrize("size", [(1600, 900), (800, 450), (1001, 563)])
+def test_a_smooth_image_shrinks_to_what_area_interpolation_makes_of_it(size):
+    camera = camera_of(size_px=size)
+    window = fit_window(camera, SPEC)
+    v, u = np.mgrid[0 : size[1], 0 : size[0]]
+    waves = 128 + 100 * np.sin(u / size[0] * 20) * np.cos(v / size[1] * 12)
+    pixels = np.repeat(waves[..., None], 3, axis=-1).astype(np.uint8)
+    scaled = (window.resized_width_px, window.resized_height_px)
+    area = cv2.resize(pixels, scaled, interpolation=cv2.INTER_AREA)
+    rows = slice(window.top_px, window.top_px + SPEC.image_height_px)
+    columns = slice(window.left_px, window.left_px + SPEC.image_width_px)
+    image = CameraImage(sensor="CAM", stamp_ns=STAMP_NS, pixels=pixels)
+    found = to_network_image(image, camera, SPEC).astype(int)
+    assert np.abs(found - area[rows, columns].transpose(2, 0, 1)).max() <= 3
+
+
 DISTORTED = [
     ("plumb_bob", (-0.3, 0.1, 0.001, -0.002, 0.0)),
     ("plumb_bob", (-0.25, 0.08, 0.0, 0.001)),

@@ -75,15 +75,22 @@ def test_a_raw_rgb8_message_is_its_own_picture():
     assert np.shares_memory(waiting.image().pixels, np.frombuffer(message.data, np.uint8))
 
 
-@pytest.mark.parametrize("has_scale", [True, False])
-def test_a_network_image_takes_the_scaled_picture_and_no_array_where_sizes_agree(has_scale):
+@pytest.mark.parametrize(
+    ("width_px", "height_px", "scaled_pixels"),
+    [
+        (160, 100, 0),
+        (240, 150, 160 * 100),  # as the JPEG decoder leaves it: less than twice too large
+        (640, 400, 320 * 200 + 160 * 100),  # halved twice
+    ],
+)
+def test_a_network_image_takes_what_it_is_scaled_to_and_no_array_where_sizes_agree(
+    width_px, height_px, scaled_pixels
+):
     window = fit_window(CAMERA, SPEC)
-    size = (window.resized_width_px, window.resized_height_px)
-    assert size < (WIDTH, HEIGHT)
-    pixels = picture() if has_scale else cv2.resize(picture(), size)
-    found = admit_image(image(pixels, "rgb8"), "CAM").image()
+    assert (window.resized_width_px, window.resized_height_px) == (160, 100)
+    found = admit_image(image(picture(width_px, height_px), "rgb8"), "CAM").image()
     out = np.empty((3, SPEC.image_height_px, SPEC.image_width_px), np.uint8)
-    scaled_bytes = 3 * size[0] * size[1] if has_scale else 0
+    scaled_bytes = 3 * scaled_pixels
     planes, peak = peak_bytes(lambda: to_network_image(found, CAMERA, SPEC, out))
     assert planes is out
     assert peak < scaled_bytes + SLACK_BYTES
