@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imkd_core.errors import ConfigError
+from imkd_core.evaluation.waterfall import waterfall
 from imkd_core.visualization import encode_jpeg, encode_png
 
 if TYPE_CHECKING:
@@ -227,6 +228,7 @@ def template_environment() -> "jinja2.Environment":
     environment.filters["quantity"] = format_quantity
     environment.filters["goal"] = format_goal
     environment.filters["data_uri"] = data_uri
+    environment.filters["waterfall"] = waterfall
     return environment
 
 
