@@ -5,6 +5,7 @@ import gc
 import threading
 import time
 from array import array
+from contextlib import contextmanager
 
 import cv2
 import numpy as np
@@ -279,3 +280,19 @@ class Bench:
     def drops(self, sensor):
         """Return reason -> count of a sensor."""
         return self.node._session._pipeline.counters.get(sensor, {})
+
+
+@contextmanager
+def benches(tmp_path, **given):
+    """Yield what makes benches, of these arguments unless others are given; all are closed."""
+    made = []
+
+    def make(**arguments):
+        made.append(Bench(tmp_path, **{**given, **arguments}))
+        return made[-1]
+
+    try:
+        yield make
+    finally:
+        for bench in made:
+            bench.close()

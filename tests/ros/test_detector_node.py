@@ -27,7 +27,7 @@ from tests.ros.node_bench import (
     DEACTIVATE,
     LATCHED,
     STATIC,
-    Bench,
+    benches,
     image,
     transform,
 )
@@ -43,15 +43,8 @@ def bundle(tmp_path_factory):
 
 @pytest.fixture
 def make_bench(tmp_path, bundle, ros_environment):
-    benches = []
-
-    def make(**arguments):
-        benches.append(Bench(tmp_path, **{"bundle": bundle, **arguments}))
-        return benches[-1]
-
-    yield make
-    for bench in benches:
-        bench.close()
+    with benches(tmp_path, bundle=bundle) as make:
+        yield make
 
 
 def facts(message):

@@ -11,7 +11,7 @@ import numpy as np
 
 from imkd_core.resources import bundles
 from imkd_core.runtime.bundle import load_bundle, write_bundle
-from tests.ros.node_bench import Bench
+from tests.ros.node_bench import benches
 from tests.ros.tiny_bundle import write_tiny_bundle
 
 pytestmark = [pytest.mark.ros, pytest.mark.usefixtures("ros_environment")]
@@ -68,19 +68,16 @@ def student_with_a_nan_weight(folder):
 
 @pytest.fixture
 def make_bench(tmp_path, ros_environment):
-    benches = []
+    with benches(tmp_path, **{"diagnostics.latency_warn_ms": 10_000.0}) as make:
 
-    def make(bundle):
-        bench = Bench(tmp_path, bundle=bundle, **{"diagnostics.latency_warn_ms": 10_000.0})
-        benches.append(bench)
-        bench.start()
-        bench.listen_to_boxes()
-        bench.calibrate()
-        return bench
+        def start(bundle):
+            bench = make(bundle=bundle)
+            bench.start()
+            bench.listen_to_boxes()
+            bench.calibrate()
+            return bench
 
-    yield make
-    for bench in benches:
-        bench.close()
+        yield start
 
 
 def test_frames_that_are_nan_are_suppressed_and_said_and_the_next_good_one_is_published(

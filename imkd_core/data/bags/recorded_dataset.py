@@ -14,7 +14,6 @@ import json
 import shutil
 import tempfile
 from pathlib import Path
-from types import TracebackType
 
 from imkd_core.data.bags.recorded_scene import RecordedScene, scene_rows, sensor_row
 from imkd_core.data.nuscenes.writing import Row, constant_tables, table_text, write_map
@@ -108,12 +107,7 @@ class DatasetWriter:
         """Return the writer."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         """Complete the data set, or remove it after an exception."""
         try:
             if kind is None:

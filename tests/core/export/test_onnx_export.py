@@ -20,6 +20,7 @@ from imkd_core.recipe import load_config
 from imkd_core.runtime.backends import OnnxRuntimeBackend, open_backend
 from imkd_core.runtime.bundle import load_bundle
 from tests.core.model.small import CONFIG, GRID, HEAD, INPUTS, small_student
+from tests.core.runtime.tensorrt.tiny_onnx import refused_source
 
 
 def settled_student(peak_window=1):
@@ -198,20 +199,5 @@ def test_tensorrt_parses_and_builds_both_files(exported, role):
 
 @pytest.mark.skipif(not is_tensorrt_installed(), reason="tensorrt-rtx is not installed")
 def test_tensorrt_refuses_a_scatter_with_reduction_in_its_own_words(tmp_path):
-    from onnx import TensorProto, helper
-
-    node = helper.make_node("ScatterND", ["data", "index", "update"], ["out"], reduction="add")
-    graph = helper.make_graph(
-        [node],
-        "g",
-        [
-            helper.make_tensor_value_info("data", TensorProto.FLOAT, [4]),
-            helper.make_tensor_value_info("index", TensorProto.INT64, [2, 1]),
-            helper.make_tensor_value_info("update", TensorProto.FLOAT, [2]),
-        ],
-        [helper.make_tensor_value_info("out", TensorProto.FLOAT, [4])],
-    )
-    path = tmp_path / "scatter.onnx"
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)]), path)
     with pytest.raises(BundleError, match=r"refuses .*scatter"):
-        check_tensorrt(path)
+        check_tensorrt(refused_source(tmp_path).path)

@@ -21,7 +21,7 @@ from tests.core.runtime.tensorrt.stand_ins import (
     StandInCudart,
     StandInTensorRt,
 )
-from tests.ros.node_bench import ACTIVATE, CLEANUP, CONFIGURE, DEACTIVATE, Bench
+from tests.ros.node_bench import ACTIVATE, CLEANUP, CONFIGURE, DEACTIVATE, benches
 from tests.ros.tiny_bundle import write_tiny_bundle
 
 pytestmark = [pytest.mark.ros, pytest.mark.usefixtures("ros_environment")]
@@ -34,16 +34,9 @@ def bundle(tmp_path_factory):
 
 @pytest.fixture
 def make_bench(tmp_path, bundle, ros_environment):
-    benches = []
-
-    def make(**parameters):
-        given = {"model.backend": "tensorrt", "model.engine_folder": str(tmp_path / "engines")}
-        benches.append(Bench(tmp_path, bundle=bundle, **given, **parameters))
-        return benches[-1]
-
-    yield make
-    for bench in benches:
-        bench.close()
+    given = {"model.backend": "tensorrt", "model.engine_folder": str(tmp_path / "engines")}
+    with benches(tmp_path, bundle=bundle, **given) as make:
+        yield make
 
 
 def needs_no_gpu():

@@ -6,29 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imkd_core.data.changes.image_change import ImageChange, Picture
-from imkd_core.data.changes.views import View, view_depth_bins, view_images, views_geometry
+from imkd_core.data.changes.image_change import ImageChange
+from imkd_core.data.changes.views import view_depth_bins, view_images, views_geometry
 from imkd_core.data.learning.targets import camera_points, depth_bins
 from imkd_core.imaging import fit_window
 from imkd_core.view_lut import build_view_geometry
-from tests.core.rigs import camera_of, spec_of
+from tests.core.data.example_views import CAMERA, SPEC, view
 
-SPEC = spec_of()
-SHAPE = (SPEC.image_height_px, SPEC.image_width_px, 3)
-CAMERA = camera_of()
 K = fit_window(CAMERA, SPEC).pixel_from_cam
-
-
-def view(**changes):
-    pixels = np.random.default_rng(0).integers(0, 256, SHAPE, dtype=np.uint8)
-    values = {
-        "name": "front",
-        "camera": CAMERA,
-        "pose": CAMERA.ego_from_cam,
-        "picture": Picture(pixels=pixels, network_from_picture=np.eye(3)),
-        "change": ImageChange(),
-    }
-    return View(**{**values, **changes})
 
 
 def points_ego(seed, n=300):

@@ -5,30 +5,15 @@ import numpy as np
 import pytest
 
 from imkd_core.config import NUSCENES_CLASSES
-from imkd_core.data.changes.image_change import ImageChange, Picture
-from imkd_core.data.changes.views import View
+from imkd_core.data.changes.image_change import ImageChange
 from imkd_core.data.learning.perspective import UNKNOWN, perspective_classes
 from imkd_core.geometry import invert_transform, points_in_box, project_points, transform_points
 from imkd_core.imaging import fit_window
 from imkd_core.types import Detections
-from tests.core.rigs import camera_of, spec_of
+from tests.core.data.example_views import CAMERA, SPEC, view
 
-SPEC = spec_of()
-CAMERA = camera_of()
 NONE = len(NUSCENES_CLASSES)
 CAR, BUS, CONE = (NUSCENES_CLASSES.index(name) for name in ("car", "bus", "traffic_cone"))
-
-
-def view(**changes):
-    pixels = np.zeros((SPEC.image_height_px, SPEC.image_width_px, 3), np.uint8)
-    values = {
-        "name": "front",
-        "camera": CAMERA,
-        "pose": CAMERA.ego_from_cam,
-        "picture": Picture(pixels=pixels, network_from_picture=np.eye(3)),
-        "change": ImageChange(),
-    }
-    return View(**{**values, **changes})
 
 
 def boxes_of(*rows):

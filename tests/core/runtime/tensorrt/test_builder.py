@@ -4,16 +4,14 @@
 import functools
 import hashlib
 
-import onnx
 import pytest
-from onnx import TensorProto, helper
 
 from imkd_core.errors import BackendError, BundleError
 from imkd_core.runtime.tensorrt import builder
 from imkd_core.runtime.tensorrt.builder import Source, build_engine
 from imkd_core.runtime.tensorrt.keys import CameraRange, Target
 from imkd_core.runtime.tensorrt.progress import Progress
-from tests.core.runtime.tensorrt.tiny_onnx import ROLES, tiny_source
+from tests.core.runtime.tensorrt.tiny_onnx import ROLES, refused_source, tiny_source
 
 tensorrt = pytest.importorskip("tensorrt_rtx", reason="tensorrt-rtx is not installed")
 
@@ -46,21 +44,8 @@ def test_ctrl_c_in_a_phase_stops_the_build(tmp_path, monkeypatch):
 
 
 def test_the_parsers_words_are_in_the_error(tmp_path):
-    node = helper.make_node("ScatterND", ["data", "index", "update"], ["out"], reduction="add")
-    graph = helper.make_graph(
-        [node],
-        "g",
-        [
-            helper.make_tensor_value_info("data", TensorProto.FLOAT, [4]),
-            helper.make_tensor_value_info("index", TensorProto.INT64, [2, 1]),
-            helper.make_tensor_value_info("update", TensorProto.FLOAT, [2]),
-        ],
-        [helper.make_tensor_value_info("out", TensorProto.FLOAT, [4])],
-    )
-    path = tmp_path / "scatter.onnx"
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)]), path)
     with pytest.raises(BundleError, match=r"parser refuses .*scatter"):
-        build_engine(tensorrt, Source.read(path, "fp32"), ADA, CameraRange())
+        build_engine(tensorrt, refused_source(tmp_path), ADA, CameraRange())
 
 
 def test_what_is_no_onnx_is_refused(tmp_path):

@@ -17,6 +17,21 @@ def tiny_source(folder, role="fp32", seed=0, operator="Relu"):
     return Source.read(path, role)
 
 
+def refused_source(folder):
+    """A source with an operator that TensorRT's parser refuses: a scatter that adds up."""
+    node = helper.make_node("ScatterND", ["data", "index", "update"], ["out"], reduction="add")
+    takes = [
+        helper.make_tensor_value_info("data", TensorProto.FLOAT, [4]),
+        helper.make_tensor_value_info("index", TensorProto.INT64, [2, 1]),
+        helper.make_tensor_value_info("update", TensorProto.FLOAT, [2]),
+    ]
+    gives = [helper.make_tensor_value_info("out", TensorProto.FLOAT, [4])]
+    graph = helper.make_graph([node], "g", takes, gives)
+    path = folder / "scatter.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)]), path)
+    return Source.read(path, "fp32")
+
+
 def _model(role, seed, operator):
     dtype = np.float32 if role == "fp32" else np.float16
     kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
