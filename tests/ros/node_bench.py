@@ -282,6 +282,23 @@ class Bench:
         return self.node._session._pipeline.counters.get(sensor, {})
 
 
+def drive(bench, condition, **arguments):
+    """Feed frames and odometry, 2 m/s, until a condition holds; return whether it did.
+
+    Poses are sent ahead of their time, so that a busy machine has them when it wants them.
+    """
+    publisher = bench.publisher(Odometry, "/odometry")
+    assert bench.wait(publisher.get_subscription_count)
+    begin_ns = bench.now_ns()
+
+    def step():
+        ahead_ns = bench.now_ns() + 300_000_000
+        bench.publish_odometry(ahead_ns, 2e-9 * (ahead_ns - begin_ns))
+        return condition()
+
+    return bench.feed(step, period_s=0.05, **arguments)
+
+
 @contextmanager
 def benches(tmp_path, **given):
     """Yield what makes benches, of these arguments unless others are given; all are closed."""

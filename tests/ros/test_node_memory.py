@@ -5,13 +5,12 @@ import pytest
 
 pytest.importorskip("rclpy")
 
-from nav_msgs.msg import Odometry
 from std_srvs.srv import Trigger
 
 from imkd_core.config import MemorySpec
 from tests.core.rigs import spec_of
 from tests.core.runtime.made_up_bundle import make_bundle
-from tests.ros.node_bench import ACTIVATE, DEACTIVATE, Bench
+from tests.ros.node_bench import ACTIVATE, DEACTIVATE, Bench, drive
 
 pytestmark = [pytest.mark.ros, pytest.mark.usefixtures("ros_environment")]
 
@@ -31,23 +30,6 @@ def bench(tmp_path, bundle, ros_environment):
     bench.calibrate()
     yield bench
     bench.close()
-
-
-def drive(bench, condition):
-    """Feed frames and odometry, 2 m/s, until a condition holds; return whether it did.
-
-    Poses are sent ahead of their time, so that a busy machine has them when it wants them.
-    """
-    publisher = bench.publisher(Odometry, "/odometry")
-    assert bench.wait(publisher.get_subscription_count)
-    begin_ns = bench.now_ns()
-
-    def step():
-        ahead_ns = bench.now_ns() + 300_000_000
-        bench.publish_odometry(ahead_ns, 2e-9 * (ahead_ns - begin_ns))
-        return condition()
-
-    return bench.feed(step, period_s=0.05)
 
 
 def heights(bench):

@@ -3,52 +3,31 @@
 
 import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, numpy_helper
 
 pytest.importorskip("rclpy")
 
 import numpy as np
 
+from imkd_core.config import MemorySpec
 from imkd_core.resources import bundles
 from imkd_core.runtime.bundle import load_bundle, write_bundle
-from tests.ros.node_bench import benches
-from tests.ros.tiny_bundle import write_tiny_bundle
+from imkd_core.runtime.memory import RESET_FAILED
+from tests.core.rigs import spec_of
+from tests.core.runtime.made_up_bundle import make_bundle
+from tests.ros.node_bench import benches, drive
 
 pytestmark = [pytest.mark.ros, pytest.mark.usefixtures("ros_environment")]
 
-#: Mean of all images, of 255, above which the tiny model loses its head.
-BRIGHT = 0.5
+DARK, DAY = 0, 51
 
 
-def rewritten(bundle, root, model):
-    """The same bundle with another graph: its hashes fit, as after a bad training or export."""
-    root.mkdir()
-    onnx.save(model, root / "model.onnx")
-    facts = {name: getattr(bundle, name) for name in ("name", "inputs", "head")}
-    return write_bundle(
-        root, **facts, files={"fp32": "model.onnx"}, provenance={}, producer={}
-    ).root
-
-
-def nan_where_bright(folder):
-    """The tiny bundle; its boxes gain 0 * sqrt(BRIGHT - brightness), NaN for bright images."""
-    bundle = write_tiny_bundle(folder / "sound")
-    model = onnx.load(bundle.path("fp32"))
-    graph = model.graph
-    (last,) = (node for node in graph.node if "boxes" in node.output)
-    last.output[0] = "sound_boxes"
-    for name, value in (("bright", BRIGHT), ("nought", 0.0)):
-        graph.initializer.append(numpy_helper.from_array(np.float32(value), name))
-    graph.node.extend(
-        [
-            helper.make_node("Sub", ["bright", "mean0"], ["margin"]),
-            helper.make_node("Sqrt", ["margin"], ["root"]),
-            helper.make_node("Mul", ["root", "nought"], ["nothing_or_nan"]),
-            helper.make_node("Add", ["sound_boxes", "nothing_or_nan"], ["boxes"]),
-        ]
-    )
-    onnx.checker.check_model(model)
-    return rewritten(bundle, folder / "spoilt", model)
+@pytest.fixture(scope="module")
+def afraid(tmp_path_factory):
+    """A model with a memory that answers NaN to black images."""
+    memory = MemorySpec(kind="window", frames=2, channels=2, interval_s=0.1)
+    root = tmp_path_factory.mktemp("bundle") / "afraid"
+    return make_bundle(root, spec_of(memory=memory), is_afraid_of_the_dark=True).root
 
 
 def student_with_a_nan_weight(folder):
@@ -66,12 +45,22 @@ def student_with_a_nan_weight(folder):
     return rewritten(bundle, folder / "spoilt", model)
 
 
+def rewritten(bundle, root, model):
+    """The same bundle with another graph: its hashes fit, as after a bad training or export."""
+    root.mkdir()
+    onnx.save(model, root / "model.onnx")
+    facts = {name: getattr(bundle, name) for name in ("name", "inputs", "head")}
+    return write_bundle(
+        root, **facts, files={"fp32": "model.onnx"}, provenance={}, producer={}
+    ).root
+
+
 @pytest.fixture
 def make_bench(tmp_path, ros_environment):
     with benches(tmp_path, **{"diagnostics.latency_warn_ms": 10_000.0}) as make:
 
-        def start(bundle):
-            bench = make(bundle=bundle)
+        def start(bundle, **parameters):
+            bench = make(bundle=bundle, **parameters)
             bench.start()
             bench.listen_to_boxes()
             bench.calibrate()
@@ -80,20 +69,22 @@ def make_bench(tmp_path, ros_environment):
         yield start
 
 
-def test_frames_that_are_nan_are_suppressed_and_said_and_the_next_good_one_is_published(
-    make_bench, tmp_path
-):
-    bench = make_bench(nan_where_bright(tmp_path))
-    assert bench.feed(lambda: bench.boxes and bench.level("frames") == 0, grey=51)
-    assert bench.feed(lambda: bench.level("frames") == 2, grey=250)
-    assert "not finite in 'boxes'" in bench.status("frames").message
-    assert "export the model again" in bench.status("frames").message
+def test_frames_that_are_nan_are_suppressed_and_said_and_the_memory_begins_anew(make_bench, afraid):
+    bench = make_bench(afraid, **{"ego_motion.odometry_topic": "/odometry"})
+    detector = bench.node._session._detector
+    assert drive(bench, lambda: bench.boxes and detector.memory.maps == 2, grey=DAY)
+    assert drive(bench, lambda: bench.level("frames") == 2, grey=DARK)
+    text = bench.status("frames").message
+    assert "not finite in" in text
+    assert "export the model again" in text
+    assert detector.memory.resets[RESET_FAILED] >= 1
+    assert detector.memory.maps == 0
     bench.boxes.clear()
-    assert not bench.feed(lambda: bench.boxes, seconds=0.5, grey=250)
+    assert not drive(bench, lambda: bench.boxes, seconds=0.5, grey=DARK)
     assert bench.state() == "active"
-    assert bench.feed(lambda: bench.boxes and bench.level("frames") == 0, grey=51)
-    values = np.array([box.bbox.center.position.x for box in bench.boxes[-1].detections])
-    assert np.isfinite(values).all()
+    assert drive(bench, lambda: bench.boxes and bench.level("frames") == 0, grey=DAY)
+    assert round(bench.boxes[0].detections[0].bbox.center.position.z) == 0  # of no map
+    assert drive(bench, lambda: detector.memory.maps == 2, grey=DAY)
 
 
 def test_a_student_with_a_spoilt_weight_publishes_nothing_and_says_so(make_bench, tmp_path):
