@@ -131,8 +131,11 @@ class FusedMemory:
 
         Args:
             stamp_ns: reference time of the frame that is about to be run.
-            odom_from_ego: (4, 4) pose of the vehicle then; None where it is not known, which
-                empties the memory, as do a stamp that does not go on, a gap, and a pose that jumps.
+            odom_from_ego: (4, 4) pose of the vehicle then; None where it is not known: the frame is
+                run without the past, which stays for the frames behind it.
+
+        A stamp that does not go on, a gap (of frames, or of poses), and a pose that jumps empty the
+        memory.
         """
         if not self._spec.frames:
             return {}
@@ -140,11 +143,11 @@ class FusedMemory:
             present = None
             if odom_from_ego is not None and self._is_on:
                 present = _Moment(stamp_ns, odom_from_ego)
-            why = self._distrust(present)
+            why = self._distrust(stamp_ns, present)
             if why:
                 self._forget(why)
             self._ripen(stamp_ns)
-            self._last = present
+            self._last = present or self._last
             self._describe(present)
             return {
                 "history": self._maps[self._begin : self._begin + self._spec.frames],
@@ -185,22 +188,19 @@ class FusedMemory:
         self._last = None
         self._last_reset = why
 
-    def _distrust(self, present: _Moment | None) -> str:
-        """Return why the past does not lead up to a frame; "" where it does."""
-        if present is None:
-            return RESET_NO_POSE if self._is_on else RESET_OFF
+    def _distrust(self, stamp_ns: int, present: _Moment | None) -> str:
+        """Return why the past does not lead up to a frame; "" where it does, or may yet."""
+        if not self._is_on:
+            return RESET_OFF
         if self._last is None:
-            return ""
-        span_ns = present.stamp_ns - self._last.stamp_ns
+            return RESET_NO_POSE if present is None else ""
+        span_ns = stamp_ns - self._last.stamp_ns
         if span_ns <= 0:
             return RESET_TIME
         if span_ns > self._max_gap_ns:
-            return RESET_GAP
-        span_s = max(span_ns, _LEAST_SPAN_NS) * 1e-9
-        last_from_ego = invert_transform(self._last.odom_from_ego) @ present.odom_from_ego
-        is_too_far = float(np.linalg.norm(last_from_ego[:3, 3])) > MAX_SPEED_MPS * span_s
-        is_turned = abs(yaw_of(last_from_ego)) > MAX_TURN_RADPS * span_s
-        return RESET_POSE if is_too_far or is_turned else ""
+            return RESET_NO_POSE if present is None else RESET_GAP
+        has_jumped = present is not None and _has_jumped(self._last, present)
+        return RESET_POSE if has_jumped else ""
 
     def _write(self, memory: NDArray[Any]) -> None:
         """Copy a map to the place in front of those that are read."""
@@ -228,12 +228,20 @@ class FusedMemory:
 
     def _describe(self, present: _Moment | None) -> None:
         """Write where and when the maps lie that are read, seen from a frame."""
-        count = len(self._kept)
+        count = 0 if present is None else len(self._kept)
         self._mask[:count], self._mask[count:] = 1, 0
         self._transform[count:] = self._age_s[count:] = 0
         if present is None:
-            return  # and nothing is kept
+            return
         for index, moment in enumerate(self._kept):
             map_from_ego = invert_transform(moment.odom_from_ego) @ present.odom_from_ego
             self._transform[index] = planar_transform(map_from_ego)
             self._age_s[index] = (present.stamp_ns - moment.stamp_ns) * 1e-9
+
+
+def _has_jumped(then: _Moment, now: _Moment) -> bool:
+    """Whether no car can have gone from one pose to the other in that time."""
+    span_s = max(now.stamp_ns - then.stamp_ns, _LEAST_SPAN_NS) * 1e-9
+    then_from_now = invert_transform(then.odom_from_ego) @ now.odom_from_ego
+    is_too_far = float(np.linalg.norm(then_from_now[:3, 3])) > MAX_SPEED_MPS * span_s
+    return is_too_far or abs(yaw_of(then_from_now)) > MAX_TURN_RADPS * span_s

@@ -59,7 +59,8 @@ class Drive:
         self.count += 1
         pose = None if is_lost else pose_of() if pose is None else pose
         recalled = self.memory.recall(at(seconds), pose)
-        numbers = [int(number) for number in recalled["history"][:, 0, 0, 0]]
+        masked = recalled["history"][:, 0, 0, 0] * recalled["history_mask"]
+        numbers = [int(number) for number in masked]
         assert recalled["history_mask"].tolist() == [float(number > 0) for number in numbers]
         self.memory.keep(at(seconds), pose, map_of(self.count))
         return [number for number in numbers if number]
@@ -191,7 +192,7 @@ def test_a_kept_map_is_a_copy():
 BREAKS = {
     RESET_TIME: {"seconds": 1.0},
     RESET_GAP: {"seconds": 1.5 + 2.001},
-    RESET_NO_POSE: {"seconds": 2.0, "is_lost": True},
+    RESET_NO_POSE: {"seconds": 1.5 + 2.001, "is_lost": True},
     RESET_POSE: {"seconds": 2.0, "pose": pose_of(x_m=0.5 * MAX_SPEED_MPS + 0.1)},
 }
 
@@ -209,6 +210,17 @@ def test_a_past_that_does_not_lead_here_is_forgotten_with_its_reason(why):
     counts = [len(drive.step(later_s + 0.5 * i, pose)) for i in range(1, 5)]
     assert counts == ([0, 1, 2, 3] if why == RESET_NO_POSE else [1, 2, 3, 3])
     assert dict(drive.memory.facts.resets) == {why: 1}
+
+
+def test_a_pose_that_is_late_costs_its_own_frame_the_past_and_nobody_else():
+    drive = Drive(memory_of())
+    for i in range(4):
+        drive.step(0.5 * i)
+    assert drive.step(2.0, is_lost=True) == []
+    assert drive.step(2.5) == [4, 3, 2]
+    assert drive.step(3.0, is_lost=True) == []
+    assert drive.step(3.5, pose_of(x_m=MAX_SPEED_MPS + 0.1)) == []  # 1 s after the last pose
+    assert dict(drive.memory.facts.resets) == {RESET_POSE: 1}
 
 
 def test_a_bag_that_starts_again_begins_with_nothing_and_then_repeats_itself():
@@ -323,15 +335,19 @@ def test_what_is_held_is_what_the_rules_say_whatever_happens(frames):
     for number, (ahead, event) in enumerate(frames, start=1):
         tenths += ahead
         x_m += 1e4 if event == "jump" else 0.0
+        is_lost = event == "lost"
         if event == "reset":
             memory.reset("asked")
-        if event or last is None or not 0 < tenths - last <= 20:
-            kept, waiting = [], None
+        is_late = last is not None and not 0 < tenths - last[0] <= 20
+        is_elsewhere = last is not None and not is_lost and x_m != last[1]
+        if event == "reset" or is_late or is_elsewhere:
+            kept, waiting, last = [], None, None
         if waiting is not None and tenths - waiting[1] >= 4.5:
             kept, waiting = [waiting, *kept][:3], None
-        assert drive.step(tenths / 10, pose_of(x_m), event == "lost") == [n for n, _ in kept]
-        last = None if event == "lost" else tenths
-        if event != "lost" and waiting is None:
+        expected = [] if is_lost else [n for n, _ in kept]
+        assert drive.step(tenths / 10, pose_of(x_m), is_lost) == expected
+        last = last if is_lost else (tenths, x_m)
+        if not is_lost and waiting is None:
             waiting = number, tenths
         assert memory.facts.maps == len(kept)
 
