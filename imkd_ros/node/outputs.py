@@ -15,7 +15,13 @@ from vision_msgs.msg import Detection3DArray, LabelInfo
 from visualization_msgs.msg import MarkerArray
 
 from imkd_core.types import Detections
-from imkd_ros.bridge.convert_out import to_detection3d_array, to_label_info, to_objects_cloud
+from imkd_ros.bridge.box_cdr import can_write, detection3d_array_cdr
+from imkd_ros.bridge.convert_out import (
+    ros_messages,
+    to_detection3d_array,
+    to_label_info,
+    to_objects_cloud,
+)
 from imkd_ros.node.diagnostics import latency_array
 from imkd_ros.node.events import OccasionalGroup, PublisherEvents
 from imkd_ros.node.inputs import OnQos, incompatible_qos_text
@@ -49,6 +55,7 @@ class Outputs:
         self._frame_id = frame_id
         self._hardware = hardware
         self._on_qos = on_qos
+        self._writes_boxes = can_write(ros_messages())
         events = OccasionalGroup()
         self._publishers = {
             name: node.create_lifecycle_publisher(
@@ -82,8 +89,8 @@ class Outputs:
         """
         start_s = time.perf_counter()
         if self._is_wanted("detections"):
-            message = to_detection3d_array(detections, self._frame_id)
-            self._publishers["detections"].publish(message)
+            make = detection3d_array_cdr if self._writes_boxes else to_detection3d_array
+            self._publishers["detections"].publish(make(detections, self._frame_id))
         if self._is_wanted("objects"):
             self._publishers["objects"].publish(to_objects_cloud(detections, self._frame_id))
         if self._is_wanted("markers"):
