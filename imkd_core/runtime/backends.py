@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from imkd_core.config import HeadSpec, InputSpec
 from imkd_core.errors import BackendError, ConfigError, DeviceError
 from imkd_core.runtime.bundle import Bundle
+from imkd_core.runtime.checked import CheckedBackend
 from imkd_core.runtime.contract import (
     TensorSpec,
     check_arrays,
     check_contract,
-    check_finite,
     input_contract,
     output_contract,
 )
@@ -35,7 +35,6 @@ from imkd_core.runtime.providers import (
 )
 from imkd_core.runtime.roles import AUTO_ROLE, choose_role
 from imkd_core.runtime.standby import StandbyBackend
-from imkd_core.runtime.warm_up import zero_inputs
 
 #: What can run a bundle; the first is the default.
 BACKENDS = ("onnxruntime", "tensorrt")
@@ -134,7 +133,7 @@ class BackendSettings:
         )
 
 
-class OnnxRuntimeBackend:
+class OnnxRuntimeBackend(CheckedBackend):
     """Runs an ONNX file with ONNX Runtime.
 
     Raises:
@@ -155,7 +154,6 @@ class OnnxRuntimeBackend:
         inputs: InputSpec | None = None,
         head: HeadSpec | None = None,
     ) -> None:
-        self.substitution = ""
         settings = ProviderSettings(
             threads=threads,
             allow_spinning=allow_spinning,
@@ -166,46 +164,28 @@ class OnnxRuntimeBackend:
         self._session = open_session(model, settings, report)
         self._failures = session_failures()
         self._model = model
-        self._inputs = {item.name: _tensor_spec(item) for item in self._session.get_inputs()}
+        self.inputs = {item.name: _tensor_spec(item) for item in self._session.get_inputs()}
         self._outputs = {item.name: _tensor_spec(item) for item in self._session.get_outputs()}
         if inputs is not None:
-            check_contract(model, "input", self._inputs, input_contract(inputs))
+            check_contract(model, "input", self.inputs, input_contract(inputs))
         if inputs is not None and head is not None:
             check_contract(model, "output", self._outputs, output_contract(inputs, head))
         self.provider: str = self._session.get_providers()[0]
         self.name = f"onnxruntime {import_onnxruntime().__version__} {self.provider}"
 
-    def run(self, inputs: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
-        """Return the outputs by name.
+    def infer(self, inputs: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
+        """Return the outputs by name, whatever they are.
 
         Raises:
             DeviceError: the run failed.
-            BackendError: the backend is closed, an input does not fit, or an output is not finite.
+            BackendError: the backend is closed, or an input does not fit.
         """
-        outputs = self._outputs_of(inputs)
-        check_finite(outputs)
-        return outputs
-
-    def warm_up(self, cameras: int) -> None:
-        """Run once on zeros, whatever comes of it: a failure shows, and the next run is faster.
-
-        Args:
-            cameras: of the rig, where the file leaves their number open.
-
-        Raises:
-            BackendError: the run failed.
-        """
-        self._outputs_of(zero_inputs(self._inputs, cameras))
-
-    def _outputs_of(
-        self, inputs: Mapping[str, NDArray[np.generic]]
-    ) -> dict[str, NDArray[np.generic]]:
         if self._session is None:
             raise BackendError(f"the backend of {self._model} is closed")
-        check_arrays(self._model, self._inputs, inputs)
+        check_arrays(self._model, self.inputs, inputs)
         names = list(self._outputs)
         try:
-            values = self._session.run(names, {name: inputs[name] for name in self._inputs})
+            values = self._session.run(names, {name: inputs[name] for name in self.inputs})
         except self._failures as error:
             raise DeviceError(
                 f"inference of {self._model} failed on {self.name}: {error}"

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from imkd_core.errors import BackendError, DeviceError
 from imkd_core.runtime.backends import BackendSettings
 from imkd_core.runtime.bundle import Bundle
+from imkd_core.runtime.checked import CheckedBackend
 from imkd_core.runtime.contract import (
     check_arrays,
     check_contract,
-    check_finite,
     input_contract,
     output_contract,
 )
@@ -32,7 +32,6 @@ from imkd_core.runtime.tensorrt.engine_cache import Engine, EngineCache, default
 from imkd_core.runtime.tensorrt.keys import CameraRange, Target
 from imkd_core.runtime.tensorrt.packages import import_tensorrt
 from imkd_core.runtime.tensorrt.progress import Progress
-from imkd_core.runtime.warm_up import zero_inputs
 
 Report = Callable[[str], None]
 
@@ -43,7 +42,7 @@ class UnreadableEngineError(BackendError):
     """TensorRT does not take an engine back: it has to be built again."""
 
 
-class TensorRtBackend:
+class TensorRtBackend(CheckedBackend):
     """Runs an engine. One thread at a time, as all backends.
 
     Args:
@@ -58,9 +57,6 @@ class TensorRtBackend:
         UnreadableEngineError: TensorRT does not take the engine back.
         BackendError: the GPU's memory is short.
     """
-
-    #: See `Backend`.
-    substitution = ""
 
     def __init__(
         self,
@@ -101,8 +97,8 @@ class TensorRtBackend:
         key = engine.key
         self.name = f"{key.package} {key.version} {key.precision} on {key.target.gpu_name}"
 
-    def run(self, inputs: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
-        """Return the outputs by name.
+    def infer(self, inputs: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
+        """Return the outputs by name, whatever they are.
 
         A rig with fewer cameras than the engine takes is filled up with cameras that are masked,
         so one engine and one recording serve a rig while its calibration arrives. The first run
@@ -110,23 +106,8 @@ class TensorRtBackend:
 
         Raises:
             DeviceError: the GPU failed, or does not answer.
-            BackendError: the backend is closed, an input does not fit, or an output is not finite.
+            BackendError: the backend is closed, or an input does not fit.
         """
-        outputs = self._outputs_of(inputs)
-        check_finite(outputs)
-        return outputs
-
-    def warm_up(self, cameras: int) -> None:
-        """Run once on zeros, whatever comes of it: a failure shows, and the next run is faster.
-
-        Raises:
-            BackendError: the run failed.
-        """
-        self._outputs_of(zero_inputs(self.inputs, cameras))
-
-    def _outputs_of(
-        self, inputs: Mapping[str, NDArray[np.generic]]
-    ) -> dict[str, NDArray[np.generic]]:
         if self._lost:
             raise SilentGpuError(self._lost)
         if self._is_closed:

@@ -9,24 +9,13 @@ import pytest
 from imkd_core.__main__ import main
 from imkd_core.cli.build_engine import parse_compute_capability
 from imkd_core.errors import BackendError, ConfigError
-from imkd_core.runtime.bundle import write_bundle
 from imkd_core.runtime.tensorrt.cuda import load_cuda
-from tests.core.runtime.made_up_bundle import HEAD, SPEC
-from tests.core.runtime.tensorrt.tiny_onnx import ROLES, tiny_source
+from tests.core.runtime.tensorrt.tiny_onnx import ROLES, tiny_bundle
 
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory):
-    root = tmp_path_factory.mktemp("bundle")
-    return write_bundle(
-        root,
-        name="tiny",
-        inputs=SPEC,
-        head=HEAD,
-        files={role: tiny_source(root, role).path.name for role in ROLES},
-        provenance={},
-        producer={},
-    ).root
+    return tiny_bundle(tmp_path_factory.mktemp("bundle")).root
 
 
 def needs_tensorrt_rtx():

@@ -17,12 +17,10 @@ from pathlib import Path
 import pytest
 
 from imkd_core.resources import bundles
-from imkd_core.runtime.bundle import write_bundle
 from imkd_core.runtime.tensorrt.engine_cache import EngineCache
 from imkd_core.runtime.tensorrt.keys import CameraRange, Target
 from imkd_core.runtime.tensorrt.private_store import PrivateStore
-from tests.core.runtime.made_up_bundle import HEAD, SPEC
-from tests.core.runtime.tensorrt.tiny_onnx import tiny_source
+from tests.core.runtime.tensorrt.tiny_onnx import tiny_bundle, tiny_source
 
 tensorrt = pytest.importorskip("tensorrt_rtx", reason="tensorrt-rtx is not installed")
 
@@ -33,16 +31,7 @@ SIX = CameraRange.exactly(6)
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory):
-    root = tmp_path_factory.mktemp("bundle")
-    return write_bundle(
-        root,
-        name="tiny",
-        inputs=SPEC,
-        head=HEAD,
-        files={"fp32": tiny_source(root).path.name},
-        provenance={},
-        producer={},
-    ).root
+    return tiny_bundle(tmp_path_factory.mktemp("bundle")).root
 
 
 def command(bundle, cache):

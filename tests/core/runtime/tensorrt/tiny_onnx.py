@@ -5,7 +5,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from imkd_core.runtime.bundle import write_bundle
 from imkd_core.runtime.tensorrt.builder import Source
+from tests.core.runtime.made_up_bundle import HEAD, SPEC
 
 ROLES = ("fp32", "fp16", "int8_s8")
 
@@ -15,6 +17,19 @@ def tiny_source(folder, role="fp32", seed=0, operator="Relu"):
     path = folder / f"{role}_{seed}_{operator}.onnx"
     onnx.save(_model(role, seed, operator), path)
     return Source.read(path, role)
+
+
+def tiny_bundle(root, roles=ROLES):
+    """A bundle of such files, that nothing can run."""
+    return write_bundle(
+        root,
+        name="tiny",
+        inputs=SPEC,
+        head=HEAD,
+        files={role: tiny_source(root, role).path.name for role in roles},
+        provenance={},
+        producer={},
+    )
 
 
 def refused_source(folder):
