@@ -38,6 +38,8 @@ KEY = "int8"
 
 MODEL_CARD = "MODEL_CARD.md"
 
+_PAIR = ("QuantizeLinear", "DequantizeLinear")
+
 
 @dataclass(frozen=True, kw_only=True)
 class QuantizeOptions:
@@ -162,8 +164,8 @@ def _set_role(model: ModelProto, role: str) -> None:
 def _check(model: ModelProto, bundle: Bundle, role: str, folder: Path) -> None:
     """Refuse a graph that its target, or the bundle's contract, would refuse."""
     findings = lint_operators(model)
-    if STYLES[role].has_outputs:  # int32 biases are for ONNX Runtime, the only one to run it
-        findings = [item for item in findings if item.operator != "DequantizeLinear"]
+    if STYLES[role].has_outputs:  # uint8 and int32 are for ONNX Runtime, the only one to run it
+        findings = [item for item in findings if item.operator not in _PAIR]
     if findings:
         lines = "; ".join(f"{f.operator} '{f.node}': {f.reason}" for f in findings)
         raise BundleError(f"the {role} graph cannot run on its target: {lines}")
