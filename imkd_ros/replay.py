@@ -14,7 +14,7 @@ newer one comes before it is answered.
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,8 @@ class Replay:
 
     Args:
         settings: the node's parameters; `parameter_file.read_settings` reads them from a file.
+        report: is told what runs the model, where that is left to the bundle or another backend
+            takes over, and how the building of an engine proceeds.
 
     Attributes:
         class_names: of the model, in label order.
@@ -53,13 +55,13 @@ class Replay:
         ImkdError: the sensor file, the bundle or the backend is refused, as by the node.
     """
 
-    def __init__(self, settings: NodeSettings) -> None:
+    def __init__(self, settings: NodeSettings, report: Callable[[str], None] | None = None) -> None:
         self._settings = settings
         self._sensors = load_sensor_set(sensors_file(settings.text("sensors_file")))
         self._bundle = load_bundle(bundle_folder(settings.text("model.bundle")))
         self._limits = thresholds(settings, self._bundle)
-        cameras = len(self._sensors.cameras)
-        self._backend = open_backend(self._bundle, backend_settings(settings, cameras))
+        wanted = backend_settings(settings, len(self._sensors.cameras))
+        self._backend = open_backend(self._bundle, wanted, report)
         self._pipeline = self._new_pipeline()
         self.class_names = self._bundle.head.class_names
         self.unreadable: Counter[str] = Counter()

@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     overrides = {"model.bundle": arguments.model, "sensors_file": arguments.sensors}
     given = {key: str(value) for key, value in overrides.items() if value is not None}
-    with Replay(read_settings(arguments.params, given)) as replay:
+    with Replay(read_settings(arguments.params, given), _say) as replay:
         answers = list(_shown(replay, arguments.bag))
         for sensor, reasons in replay.counters.items():
             for reason, count in reasons.items():
@@ -59,6 +59,11 @@ def run(arguments: argparse.Namespace) -> int:
         p50, p95, p99 = np.percentile([a.stage_ms[stage] for a in answers], (50, 95, 99))
         sys.stdout.write(f"{stage:<12} ms: p50 {p50:.1f}  p95 {p95:.1f}  p99 {p99:.1f}\n")
     return 0
+
+
+def _say(text: str) -> None:
+    """Tell what runs the model, and what instead of what."""
+    sys.stderr.write(f"{text}\n")
 
 
 def _shown(replay: "Replay", bag: Path) -> Iterator["Detections"]:

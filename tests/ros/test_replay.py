@@ -13,7 +13,8 @@ from imkd_core.data.bags.bag_writer import BagWriter
 from imkd_core.data.bags.nuscenes_to_bag import SceneOptions, write_scene
 from imkd_core.data.bags.recording import open_bag
 from imkd_core.data.nuscenes.reader import NuScenes
-from imkd_core.errors import BundleError, DataError
+from imkd_core.errors import BackendError, BundleError, DataError
+from imkd_core.runtime.tensorrt.cuda import load_cuda
 from imkd_ros.bridge.parameter_file import read_settings
 from imkd_ros.replay import DETECTIONS_TOPIC, Replay, read_answers, write_bag, write_jsonl
 from tests.core.data.made_up import write_dataroot
@@ -41,6 +42,25 @@ def replay(place: Path):
     overrides = {"model.bundle": str(place / "bundle")}
     with Replay(read_settings(None, overrides)) as opened:
         yield opened
+
+
+def test_what_runs_the_model_instead_of_what_is_told(place):
+    try:
+        load_cuda().device()
+    except BackendError:
+        pass
+    else:
+        pytest.skip("there is a GPU")
+    lines = []
+    overrides = {
+        "model.bundle": str(place / "bundle"),
+        "model.backend": "tensorrt",
+        "model.cpu_fallback": True,
+    }
+    with Replay(read_settings(None, overrides), lines.append):
+        pass
+    assert any("runs the fp32 file: the bundle recommends no other" in line for line in lines)
+    assert "ONNX Runtime takes over" in lines[-1]
 
 
 def without(place: Path, path: Path, *parts: str, spoil: str = "") -> Path:
