@@ -8,7 +8,8 @@ by TensorRT-RTX for another machine (8.9 = GeForce RTX 40): copy the folder ther
 runs the node, `chmod -R go-w` it, name it in model.engine_folder, and the engine is found.
 
 An engine is native code. It is loaded only from a folder, and of a file, that belongs to this user
-and that nobody else may write, and only with its digest; anything else is built again.
+and that nobody else may write, and only with its digest; anything else is built again. The folder keeps
+the four engines of each GPU, precision and number of cameras that were used last, and 4 GiB in all.
 
 Examples:
   imkd build-engine --model models/imkd_tiny --role fp16
@@ -34,7 +35,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's options."""
     parser.add_argument("--model", type=Path, required=True, help="folder of the model bundle")
     parser.add_argument(
-        "--role", default="fp16", help="which of its files, as model.precision (default: fp16)"
+        "--role",
+        default="auto",
+        help="which of its files, as model.precision (default: auto, what the bundle recommends "
+        "for TensorRT, else fp32)",
     )
     parser.add_argument(
         "--cameras",
@@ -58,13 +62,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Build or find the engine; print progress, key, size and time."""
     from imkd_core.runtime.bundle import load_bundle
+    from imkd_core.runtime.roles import role_for
     from imkd_core.runtime.tensorrt.builder import Source
     from imkd_core.runtime.tensorrt.engine_cache import EngineCache, default_folder
     from imkd_core.runtime.tensorrt.keys import CameraRange, Target
     from imkd_core.runtime.tensorrt.packages import AHEAD_OF_TIME_PACKAGE, import_tensorrt
 
     bundle = load_bundle(arguments.model)
-    source = Source.read(bundle.path(arguments.role), arguments.role)
+    role = role_for(bundle, arguments.role, "tensorrt")
+    source = Source.read(bundle.path(role), role)
     if arguments.compute_capability:
         target = Target.ahead_of_time(parse_compute_capability(arguments.compute_capability))
         tensorrt = import_tensorrt((AHEAD_OF_TIME_PACKAGE,))

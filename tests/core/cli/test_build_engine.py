@@ -42,6 +42,13 @@ def test_an_engine_is_built_for_another_gpu_and_found_the_next_time(bundle, tmp_
     assert "builds" not in second
 
 
+def test_without_a_role_the_file_is_built_that_the_node_would_run(bundle, tmp_path, capsys):
+    needs_tensorrt_rtx()
+    arguments = ["build-engine", "--model", str(bundle), "--compute-capability", "8.9"]
+    assert main([*arguments, "--cache", str(tmp_path / "engines")]) == 0
+    assert "builds the fp32 engine" in capsys.readouterr().out
+
+
 def test_an_engine_that_cannot_be_kept_is_no_success(bundle, tmp_path, capsys):
     needs_tensorrt_rtx()
     (tmp_path / "file").write_text("")
