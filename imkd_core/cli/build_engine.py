@@ -8,8 +8,9 @@ by TensorRT-RTX for another machine (8.9 = GeForce RTX 40): copy the folder ther
 runs the node, `chmod -R go-w` it, name it in model.engine_folder, and the engine is found.
 
 An engine is native code. It is loaded only from a folder, and of a file, that belongs to this user
-and that nobody else may write, and only with its digest; anything else is built again. The folder keeps
-the four engines of each GPU, precision and number of cameras that were used last, and 4 GiB in all.
+and that nobody else may write, and only with its digest; anything else is built again. Of each GPU,
+precision and number of cameras the folder keeps the four engines that were used last, and 4 GiB in
+all; older ones are deleted when a new one is kept.
 
 Examples:
   imkd build-engine --model models/imkd_tiny --role fp16
