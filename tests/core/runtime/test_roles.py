@@ -5,9 +5,11 @@ from dataclasses import replace
 
 import pytest
 
+from imkd_core.export.quantize import record_costs
 from imkd_core.runtime import processor
+from imkd_core.runtime.bundle import write_bundle
 from imkd_core.runtime.roles import AUTO_ROLE, RUNNERS, choose_role, recommendations, role_for
-from tests.core.runtime.made_up_bundle import make_bundle
+from tests.core.runtime.made_up_bundle import HEAD, SPEC, make_bundle
 
 ROLES = ("fp16", "fp32", "int8_s8", "int8_u8")
 CHEAP = {"nds_lost": 0.004, "map_lost": -0.001}
@@ -51,6 +53,21 @@ def test_a_recommendation_is_for_its_runner_alone(plain):
 def test_int8_files_that_were_measured_to_cost_little_run_where_they_are_made_for(plain):
     bundle = measured(plain, {"int8_u8": CHEAP, "int8_s8": CHEAP})
     assert chosen(bundle) == ("fp32", "int8_s8", "int8_u8")
+
+
+@pytest.mark.parametrize(("lost", "role"), [(0.005, "int8_u8"), (0.0051, "fp32")])
+def test_what_the_quantiser_writes_down_is_what_is_read_here(tmp_path, lost, role):
+    bundle = write_bundle(
+        make_bundle(tmp_path / "b").root,
+        name="tiny",
+        inputs=SPEC,
+        head=HEAD,
+        files=dict.fromkeys(("fp32", "int8_u8"), "model.onnx"),
+        provenance={},
+        producer={"int8": {"int8_u8": {"for": "ONNX Runtime"}}},
+    )
+    bundle = record_costs(bundle, {"int8_u8": {"nds_lost": lost, "map_lost": 0.001}})
+    assert role_for(bundle, AUTO_ROLE, "cpu") == role
 
 
 @pytest.mark.parametrize(
