@@ -28,10 +28,9 @@ from imkd_core.evaluation.proof import (
     measures,
 )
 from imkd_core.evaluation.report import Control, Measure, StageLatency
-from imkd_core.runtime.backends import BackendSettings, open_backend
+from imkd_core.runtime.backends import open_backend
 from imkd_core.runtime.bundle import Bundle
 from imkd_core.runtime.detector import Detector
-from imkd_core.runtime.roles import AUTO_ROLE
 from imkd_core.types import Detections, Frame, SensorRig
 
 #: The camera that one of the controls takes away.
@@ -169,6 +168,7 @@ def _replay(
     Returns:
         The answers, and control -> (what it does, recall by part).
     """
+    from imkd_ros.bridge.assembly import backend_settings
     from imkd_ros.bridge.parameters import NodeSettings
     from imkd_ros.replay import Replay
 
@@ -183,8 +183,7 @@ def _replay(
     answers = [answer for answer in answers if answer.detections.stamp_ns in chosen]
     if not answers:
         return [], {}
-    settings = BackendSettings(threads=THREADS, role=AUTO_ROLE)  # as the node that is judged
-    with closing(open_backend(bundle, settings)) as backend:
+    with closing(open_backend(bundle, backend_settings(settings))) as backend:
         detector = Detector(bundle, backend, answers[-1].rig)
         truth = truth_at(answers[-1].frame.stamp_ns)
         return answers, _controls(detector, bundle, answers[-1], truth)
