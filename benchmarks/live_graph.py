@@ -43,6 +43,9 @@ LOOK_S = 0.5
 
 NODE = "imkd_detector"
 
+#: A reading that is dropped for this reason was accepted before, and is counted there.
+ACCEPTED_FIRST = "dropped: uncalibrated"
+
 
 class Watch(GraphObserver):
     """Keeps what the supervisor and /proc tell.
@@ -187,8 +190,12 @@ def count_of(values: Mapping[str, str], key: str) -> int:
 
 
 def arrived_of(values: Mapping[str, str]) -> int:
-    """Return the messages of a sensor that the node was handed: accepted, or dropped by it."""
-    dropped = sum(int(count) for key, count in values.items() if key.startswith("dropped: "))
+    """Return the messages of a sensor that the node was handed: accepted, or refused by it."""
+    dropped = sum(
+        int(count)
+        for key, count in values.items()
+        if key.startswith("dropped: ") and key != ACCEPTED_FIRST
+    )
     return count_of(values, "received") + dropped
 
 

@@ -76,7 +76,8 @@ def test_answers_without_stages_and_a_late_player_are_told():
 
 
 def test_images_that_the_node_dropped_have_arrived_and_frames_say_why_they_did_not():
-    assert arrived_of({"received": "7", "dropped: late": "2", "rate Hz": "12.0"}) == 9
+    counts = {"received": "7", "dropped: late": "2", "dropped: uncalibrated": "5"}
+    assert arrived_of({**counts, "rate Hz": "12.0"}) == 9
     values = {"frames in": "9", "frames replaced by newer": "2", "dropped: no ego motion": "1"}
     assert frame_counts({**values, "cameras": "6/6"}) == {
         "in": 9,

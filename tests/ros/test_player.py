@@ -4,6 +4,7 @@
 import json
 import signal
 import time
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 pytest.importorskip("rclpy")
 
 from imkd_core.data.bags.bag_writer import BagWriter
+from imkd_ros.graph.sent_log import read_sent_log
 from imkd_ros.player import main
 from tests.ros.bag_tools import START_NS, finish, read_all, run, started, write_bag
 
@@ -99,6 +101,20 @@ def test_a_signal_ends_it_cleanly_with_its_counts(bag, number):
 def test_it_plays_a_bag_as_often_as_it_is_told(bag):
     result = run(PLAYER, bag, "--rate", "50", "--loop", "3", "--topics", "/text", "--linger", "0")
     assert json.loads(result.stdout.splitlines()[-1])["topics"] == {"/text": 60}
+
+
+def test_it_says_when_each_message_was_sent(bag, tmp_path):
+    begin_ns = time.monotonic_ns()
+    result = run(PLAYER, bag, "--rate", "50", "--linger", "0", "--sent-log", tmp_path / "sent.txt")
+    counts = json.loads(result.stdout.splitlines()[-1])["topics"]
+    sent = read_sent_log(tmp_path / "sent.txt")
+    assert Counter(one.topic for one in sent) == counts
+    stamps = [m.stamp_ns for m in read_all(bag)["/header"]]
+    assert [one.stamp_ns for one in sent if one.topic == "/header"] == stamps
+    times = [one.sent_ns for one in sent]
+    assert begin_ns < times[0]
+    assert times == sorted(times)
+    assert times[-1] < time.monotonic_ns()
 
 
 def test_a_late_subscriber_still_gets_what_is_latched(bag, tmp_path):

@@ -21,6 +21,7 @@ from imkd_core.data.nuscenes.reader import NuScenes
 from imkd_core.errors import ConfigError, DataError
 from imkd_ros.bridge.parameter_file import read_settings
 from imkd_ros.graph.environment import remove_dead_segments
+from imkd_ros.graph.observer import GraphObserver
 from imkd_ros.graph.options import GraphOptions
 from imkd_ros.replay import Replay, read_answers
 from imkd_ros.supervisor import main, run_graph
@@ -54,11 +55,30 @@ def descendants() -> set[int]:
     return {process.pid for process in psutil.Process().children(recursive=True)}
 
 
+class Watch(GraphObserver):
+    def __init__(self):
+        self.answers, self.names, self.seconds = [], set(), 0.0
+
+    def on_active(self, seconds):
+        self.seconds = seconds
+
+    def on_answer(self, stamp_ns, arrived_ns):
+        self.answers.append((stamp_ns, arrived_ns))
+
+    def on_poll(self, process_ids):
+        self.names |= set(process_ids)
+
+
 @pytest.mark.slow
 def test_every_frame_is_answered_online_as_offline_and_nothing_is_left(place, tmp_path):
     before, variables = descendants(), dict(os.environ)
-    result = run_graph(options(place, tmp_path / "out", log_folder=tmp_path / "logs"))
+    watch = Watch()
+    result = run_graph(options(place, tmp_path / "out", log_folder=tmp_path / "logs"), watch)
     assert result.is_ok, (result.failure, result.log_tails)
+    assert [stamp for stamp, _ in watch.answers] == sorted({stamp for stamp, _ in watch.answers})
+    assert len(watch.answers) == FRAMES
+    assert watch.seconds > 0
+    assert watch.names >= {"detector", "recorder", "player"}
     assert result.exit_codes == {"player": 0, "detector": 0, "recorder": 0}
     assert result.answers == FRAMES
     assert result.recorded["/imkd_detector/output/detections"] == FRAMES
