@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.harness import Figure, Report, run_benchmark
-from benchmarks.live_drive import live_bag
+from benchmarks.live_drive import live_bag, quick_bag
 from benchmarks.live_graph import CORES
 from benchmarks.machine import idle_warnings
 from benchmarks.process_stats import keep_to_cores
@@ -99,7 +99,8 @@ def measure(options: argparse.Namespace) -> Report:
     figures: list[Figure] = []
     with tempfile.TemporaryDirectory(prefix="imkd_delivery_") as name:
         folder = Path(name)
-        write_images(live_bag(options.drive_seconds), folder / "images")
+        bag = quick_bag() if options.quick else live_bag(options.drive_seconds)
+        write_images(bag, folder / "images")
         for case in CASES:
             if case.middleware == "cyclone" and not has_cyclone:
                 continue

@@ -17,7 +17,12 @@ DRIVES = Path(__file__).resolve().parents[1] / "build" / "benchmarks" / "drives"
 #: No model was trained on a drive of this seed.
 SEED = 9500
 
-FULL_SIZE_PX = (1600, 900)
+FULL_SIZE_PX, SMALL_SIZE_PX = (1600, 900), (704, 256)
+
+
+def quick_bag(folder: Path = DRIVES) -> Path:
+    """Return a bag of two seconds with small images, for `--quick`: made in seconds."""
+    return live_bag(2.0, size_px=SMALL_SIZE_PX, folder=folder)
 
 
 def live_bag(

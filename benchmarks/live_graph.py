@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.harness import Report, run_benchmark
-from benchmarks.live_drive import DRIVES, live_bag
+from benchmarks.live_drive import DRIVES, live_bag, quick_bag
 from benchmarks.live_figures import LiveRun, figures, goals, warnings
 from benchmarks.machine import idle_warnings
 from benchmarks.process_stats import ProcessStats, keep_to_cores, read_stats
@@ -105,8 +105,9 @@ def measure(options: argparse.Namespace) -> Report:
     """
     cores = keep_to_cores(CORES)
     busy = idle_warnings()
-    seconds, repeat = (2.0, 1) if options.quick else (options.seconds, options.repeat)
-    bag = options.bag or live_bag(seconds, repeat)
+    bag = options.bag or (
+        quick_bag() if options.quick else live_bag(options.seconds, options.repeat)
+    )
     output: Path = options.output
     output.mkdir(parents=True, exist_ok=True)
     run = play(bag, output, options)

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from benchmarks.goals import judged
 from benchmarks.harness import Figure, Report, run_benchmark
-from benchmarks.live_drive import live_bag
+from benchmarks.live_drive import live_bag, quick_bag
 from benchmarks.live_graph import CORES, parameter
 from benchmarks.machine import idle_warnings
 from benchmarks.process_stats import ProcessStats, keep_to_cores, read_stats
@@ -106,7 +106,7 @@ def measure(options: argparse.Namespace) -> Report:
     keep_to_cores(CORES)
     busy = idle_warnings()
     minutes = 0.25 if options.quick else options.minutes
-    bag = options.bag or live_bag(2.0 if options.quick else options.seconds)
+    bag = options.bag or (quick_bag() if options.quick else live_bag(options.seconds))
     looks = Looks(0.25 if options.quick else 1.0)
     is_whole = play(bag, minutes, looks, options)
     if not looks.times_s:
