@@ -119,7 +119,7 @@ def _described(entry: Entry, part: Part) -> dict[str, Any]:
 def _why_absent(benchmark: str, parts: Mapping[str, Part]) -> str:
     part = parts.get(benchmark)
     if part is None:
-        return f"benchmarks.{benchmark} was not run"
+        return f"was not run: imkd bench --only {benchmark}, with the same --output"
     if not _is_done(part):
         return f"benchmarks.{benchmark} failed: {part.error.splitlines()[0]}"
     return f"benchmarks.{benchmark} did not say"

@@ -36,6 +36,9 @@ from imkd_core.runtime.bundle import Bundle, load_bundle
 
 R50_CONFIG = ROOT / "config" / "imkd_r50.yaml"
 
+#: Where an exported R50 is kept.
+CACHE = ROOT / "build" / "benchmarks"
+
 #: What an exported R50 hangs on.
 _SOURCES = ("imkd_core/model", "imkd_core/export", "config/imkd_r50.yaml")
 
@@ -147,7 +150,7 @@ def _code_weights(
 def _exported(student: Student, config: Config, roles: tuple[str, ...]) -> Bundle:
     from imkd_core.export.onnx_export import export_onnx
 
-    folder = ROOT / "build" / "benchmarks" / f"r50-{_key(roles)}"
+    folder = CACHE / f"r50-{_key(roles)}"
     if (folder / "bundle.json").is_file():
         return load_bundle(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)

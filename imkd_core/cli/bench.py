@@ -5,10 +5,11 @@ Runs the benchmarks of a source checkout one after the other, each in a process 
 its baselines beside it, and writes DIR/bench.json: hardware, versions, hashes, every figure, and
 each goal with its value. Leave the machine alone meanwhile: it warns where others use it.
 Interrupt it at any time and give the same command again: what is done and still holds is kept.
+Long ones (--list) are run by name alone; in the same DIR they join the others.
 
 Examples:
   imkd bench --output out/bench
-  imkd bench --output out/bench --only inference,synchronizer
+  imkd bench --output out/bench --only soak          # half an hour; joins the run
   imkd bench --output out/try --quick                # does it all work? two minutes, no figures
   imkd bench --output out/bench --publish            # and write the tables of docs and README
 """

@@ -12,16 +12,18 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks import students
 from benchmarks.goals import AIMS
 from benchmarks.harness import ROOT, Report
 from benchmarks.inference import EAGER, first_line, goals_of, session
 from benchmarks.students import Subject, add_int8_files, shipped, shipped_network
 from benchmarks.suite import SUITE
 from benchmarks.torch_gpu import GpuStudent, moved_bytes, prepared, without_gpu
+from imkd_core.mapping import to_mapping
 from imkd_core.model.example import example_inputs
 from imkd_core.runtime.backends import OnnxRuntimeBackend
 from imkd_core.runtime.bundle import load_bundle
-from tests.core.model.small import INPUTS, small_student
+from tests.core.model.small import CONFIG, INPUTS, small_student
 
 
 @pytest.mark.parametrize("entry", SUITE, ids=lambda entry: entry.name)
@@ -79,6 +81,20 @@ def test_int8_files_for_speed_alone_run_and_are_smaller(tmp_path):
     subject = replace(shipped(), bundle=bundle, frame=frame)
     found = session(subject, "int8_u8", 1)()
     assert found["boxes"].shape == (bundle.head.candidates, 10)
+
+
+def test_the_r50_is_exported_with_its_int8_files_once(tmp_path, monkeypatch):
+    config = tmp_path / "small.yaml"
+    config.write_text(json.dumps(to_mapping(CONFIG)))  # JSON is YAML
+    monkeypatch.setattr(students, "R50_CONFIG", config)
+    monkeypatch.setattr(students, "CACHE", tmp_path / "cache")
+    first = students.r50()
+    assert set(first.bundle.files) == {"fp32", "int8_s8", "int8_u8"}
+    assert first.flops() > 1e6
+    assert first.arrays()["images"].dtype == np.uint8
+    written = (first.bundle.root / "bundle.json").stat().st_mtime_ns
+    assert (students.r50().bundle.root / "bundle.json").stat().st_mtime_ns == written
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == [first.bundle.root.name]
 
 
 def test_a_file_that_the_bundle_lacks_is_a_reason_and_no_error(subject):
