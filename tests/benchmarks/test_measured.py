@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The benchmarks themselves: help, the smallest run of cheap ones, and what they are made of."""
 
-import importlib
 import json
+import runpy
 import shutil
 import subprocess
 import sys
@@ -26,12 +26,12 @@ from imkd_core.runtime.bundle import load_bundle
 from tests.core.model.small import CONFIG, INPUTS, small_student
 
 
+@pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning")
 @pytest.mark.parametrize("entry", SUITE, ids=lambda entry: entry.name)
 def test_every_benchmark_has_help_that_names_its_command(entry, monkeypatch, capsys):
-    module = importlib.import_module(f"benchmarks.{entry.name}")
     monkeypatch.setattr(sys, "argv", [entry.name, "--help"])
     with pytest.raises(SystemExit) as ended:
-        module.main()
+        runpy.run_module(f"benchmarks.{entry.name}", run_name="__main__")
     assert ended.value.code == 0
     text = capsys.readouterr().out
     assert f"python -m benchmarks.{entry.name}" in text
