@@ -252,5 +252,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def main() -> int:
+    """Measure and report."""
+    return run_benchmark("live_graph", __doc__, measure, add_options)
+
+
 if __name__ == "__main__":
-    sys.exit(run_benchmark("live_graph", __doc__, measure, add_options))
+    sys.exit(main())

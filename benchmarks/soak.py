@@ -210,5 +210,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def main() -> int:
+    """Measure and report."""
+    return run_benchmark("soak", __doc__, measure, add_options)
+
+
 if __name__ == "__main__":
-    sys.exit(run_benchmark("soak", __doc__, measure, add_options))
+    sys.exit(main())
