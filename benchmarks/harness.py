@@ -307,7 +307,7 @@ def table(report: Report) -> str:
     for goal in report.goals:
         verdict = {True: "met", False: "MISSED", None: "not measured"}[goal.met]
         lines.append(
-            f"goal: {goal.name}: {number(goal.value)} ({goal.comparison} {number(goal.goal)} "
+            f"goal: {goal.name}: {number(goal.value)} ({goal.comparison} {goal.goal:g} "
             f"{goal.unit}) {verdict}{': ' if goal.reason else ''}{goal.reason}"
         )
     lines += [f"warning: {text}" for text in report.facts.get("warnings", ())]

@@ -105,7 +105,7 @@ def goal_table(goals: Sequence[Mapping[str, Any]]) -> str:
     rows = [
         (
             goal["name"],
-            f"{goal['comparison']} {number(goal['goal'])} {goal['unit']}",
+            f"{goal['comparison']} {goal['goal']:g} {goal['unit']}",
             f"{number(goal['value'])} {goal['unit']}" if goal["value"] is not None else "-",
             _VERDICTS[goal["met"]],
             goal["reason"],
