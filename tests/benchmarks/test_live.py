@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 
 pytest.importorskip("rclpy")
@@ -17,6 +18,7 @@ from benchmarks.live_figures import LiveRun, figures, goals, warnings
 from benchmarks.live_graph import arrived_of, frame_counts, parameter
 from benchmarks.process_stats import read_stats
 from imkd_core.errors import DataError
+from imkd_core.visualization import encode_jpeg
 from imkd_ros.graph.sent_log import SentMessage, read_sent_log, write_sent_log
 
 MS = 1_000_000
@@ -176,3 +178,20 @@ def test_delivered_counts_messages_and_says_when_none_came():
     nothing = {**found, "received": 0, "bytes": 0, "p50_ms": None, "p95_ms": None}
     rows = delivery.case_figures(delivery.CASES[0], nothing)
     assert [row.value for row in rows] == [0.0, 0.0, None, None]
+
+
+@pytest.mark.ros
+@pytest.mark.parametrize("number", [1, 6])
+def test_small_images_arrive_in_another_process(number, tmp_path, ros_environment):
+    case = delivery.CASES[number]
+    if case.middleware == "cyclone":
+        pytest.importorskip("cyclonedds")
+    (tmp_path / "images").mkdir()
+    picture = np.random.default_rng(1).integers(0, 255, (64, 96, 3), dtype=np.uint8)
+    for name in range(6):
+        (tmp_path / "images" / f"{name}.jpg").write_bytes(encode_jpeg(picture))
+    found = delivery.run_case(case, 0.5, tmp_path)
+    assert found["sent"] == 36
+    assert 18 <= found["received"] <= 36, "best effort"
+    assert found["bytes"] > found["received"] * 1000
+    assert 0 < found["p50_ms"] <= found["p95_ms"]
