@@ -46,10 +46,8 @@ test: lint ## lint, then all tests; at least 85 % of lines covered
 	$(PY) -m pytest --cov --cov-report=term --cov-report=xml:build/coverage/coverage.xml \
 	  --cov-fail-under=$(COVERAGE_MIN)
 
-bench: setup ## run every benchmark, a file of benchmarks/ for each claim
-	@set -e; for file in benchmarks/[a-z]*.py; do \
-	  name=$$(basename "$$file" .py); echo "== $$name"; $(PY) -m benchmarks.$$name; \
-	done
+bench: setup ## measure speed and memory beside baselines: out/bench/bench.json (25 minutes, idle machine)
+	$(PY) -m imkd_core bench --output out/bench
 
 clean: ## delete what was built and written, .venv included
 	rm -rf $(VENV) build install log out .pytest_cache .mypy_cache .ruff_cache .hypothesis \

@@ -78,10 +78,11 @@ def run(arguments: argparse.Namespace) -> int:
 def _calibration_frames(bundle: "Bundle", arguments: argparse.Namespace) -> "list[Inputs]":
     from imkd_core.cli.common import open_nuscenes, progress
     from imkd_core.data.calibration_frames import calibration_inputs
+    from imkd_core.export.quantize import SOURCE
     from imkd_core.runtime.backends import BackendSettings, open_backend
 
     samples = open_nuscenes(arguments.data, arguments.version).samples()
-    backend = open_backend(bundle, BackendSettings(threads=os.cpu_count() or 1))
+    backend = open_backend(bundle, BackendSettings(role=SOURCE, threads=os.cpu_count() or 1))
     try:
         with progress("calibration frames") as update:
             return calibration_inputs(
@@ -120,6 +121,7 @@ def measure_costs(
     for role in roles:
         found = results[role]
         costs[role] = {
+            "runner": _runner(bundle, role),
             "data": arguments.test.resolve().name,
             "key_frames": found.conditions[0].metrics.samples,
             "nds": round(found.nds, 4),
@@ -132,6 +134,17 @@ def measure_costs(
             f"({base.mean_ap:.4f})"
         )
     return record_costs(bundle, costs)
+
+
+def _runner(bundle: "Bundle", role: str) -> str:
+    """Return what runs a file here: a cost holds for the runtime that it was measured with."""
+    from imkd_core.runtime.backends import BackendSettings, open_backend
+
+    backend = open_backend(bundle, BackendSettings(role=role))
+    try:
+        return backend.name
+    finally:
+        backend.close()
 
 
 def _print(text: str) -> None:

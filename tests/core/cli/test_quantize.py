@@ -56,6 +56,7 @@ def test_files_are_written_measured_and_described(bundle, data, search, tmp_path
         assert cost["nds_lost"] == cost["map_lost"] == 0
         assert cost["key_frames"] == 2
         assert cost["data"] == data.name
+        assert cost["runner"].startswith("onnxruntime")
     printed = capsys.readouterr().out
     assert "int8_u8 3 layers in 8 bits, kept in float32: stem" in printed
     assert written.files["int8_s8"].sha256 in printed
