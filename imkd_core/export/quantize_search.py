@@ -18,6 +18,9 @@ from imkd_core.export.quantize_ranges import METHODS, Histogram, ValueRange
 #: Numbers of kept layers that are tried.
 KEPT_COUNTS = (0, 1, 2, 3, 4, 6, 8, 12, 16)
 
+#: Share of the error of "minmax" that another method must stay below.
+CLEARLY_BETTER = 0.75
+
 Report = Callable[[str], None]
 
 
@@ -78,7 +81,7 @@ def find_plan(
         m: judge.error(quantize_graph(model, ranges, layers, style))
         for m, ranges in choices.items()
     }
-    method = min(errors, key=lambda name: errors[name])
+    method = best_method(errors)
     ranges = choices[method]
     tried = ", ".join(f"{name} {error:.3f}" for name, error in errors.items())
     report(f"share of scores moved with everything in 8 bits: {tried}")
@@ -107,6 +110,16 @@ def find_plan(
         if error <= limits.moved_share:
             return plans[-1]
     return min(plans, key=lambda plan: plan.moved_share)
+
+
+def best_method(errors: Mapping[str, float]) -> str:
+    """Return the method to use: "minmax" unless another is clearly better.
+
+    A range that clips gives up what is rare; the few frames of a trial hardly show that, though a
+    test on many drives does.
+    """
+    best = min(errors, key=lambda name: errors[name])
+    return best if errors[best] < CLEARLY_BETTER * errors["minmax"] else "minmax"
 
 
 def affordable(order: Sequence[str], work: Mapping[str, int], share: float) -> list[str]:

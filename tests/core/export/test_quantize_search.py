@@ -5,7 +5,7 @@ import pytest
 
 from imkd_core.export.quantize_graph import STYLES, count_macs, find_tensors
 from imkd_core.export.quantize_ranges import METHODS, Histogram
-from imkd_core.export.quantize_search import SearchLimits, affordable, find_plan
+from imkd_core.export.quantize_search import SearchLimits, affordable, best_method, find_plan
 from tests.core.export.small_graph import LAYERS, small_graph
 
 STYLE = STYLES["int8_u8"]
@@ -76,3 +76,9 @@ def test_trials_are_bounded():
 def test_layers_too_large_to_keep_are_passed_over():
     work = {"a": 50, "b": 8, "c": 3, "d": 39}
     assert affordable(["a", "b", "d", "c"], work, 0.12) == ["b", "c"]
+
+
+def test_a_method_that_clips_is_taken_only_where_it_is_clearly_better():
+    assert best_method({"minmax": 0.12, "percentile": 0.11, "mse": 0.2}) == "minmax"
+    assert best_method({"minmax": 0.12, "percentile": 0.11, "mse": 0.05}) == "mse"
+    assert best_method({"minmax": 0.0, "percentile": 0.0, "mse": 0.0}) == "minmax"
