@@ -48,6 +48,23 @@ class ClassMatches:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class ClassHits:
+    """Which detections of a class are right: all that its curves need, and no boxes.
+
+    Attributes:
+        score: (D,) of the detections, in the order in which they chose, best first.
+        is_hit: distance limit in metres -> (D,) bool, which found a true box.
+        errors: name -> (P,) errors of those that are right at one of the limits, best first.
+        truth: number of true boxes.
+    """
+
+    score: Float64
+    is_hit: Mapping[float, NDArray[np.bool_]]
+    errors: Mapping[str, Float64]
+    truth: int
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Curve:
     """Precision, score and mean errors at the 101 `RECALLS`; all (101,) float64.
 
@@ -95,29 +112,43 @@ def match_class(found: BoxTable, truth: BoxTable, distances_m: Sequence[float]) 
     return ClassMatches(found=ranked, truth=truth, taken=MappingProxyType(taken))
 
 
-def curve(matches: ClassMatches, distance_m: float, half_turn: bool | None = None) -> Curve:
-    """Return precision over recall, with the errors of the pairs when `half_turn` is given.
+def class_hits(matches: ClassMatches, error_distance_m: float, half_turn: bool) -> ClassHits:
+    """Return what the curves of a class are made of.
 
     Args:
-        matches: of one class.
-        distance_m: limit.
-        half_turn: whether the class looks the same from both sides; None leaves the errors out.
+        matches: of the class.
+        error_distance_m: limit at which the errors are taken; one of the matches'.
+        half_turn: whether the class looks the same from both sides.
     """
-    is_hit = matches.taken[distance_m] >= 0
-    with_errors = half_turn is not None
+    return ClassHits(
+        score=matches.found.score,
+        is_hit={limit_m: taken >= 0 for limit_m, taken in matches.taken.items()},
+        errors=pair_errors(*matches.pairs(error_distance_m), half_turn=half_turn),
+        truth=len(matches.truth),
+    )
+
+
+def curve(hits: ClassHits, distance_m: float, with_errors: bool = False) -> Curve:
+    """Return precision over recall.
+
+    Args:
+        hits: of one class.
+        distance_m: limit.
+        with_errors: whether this is the limit at which the errors were taken, to return them too.
+    """
+    is_hit = hits.is_hit[distance_m]
     if not is_hit.any():
         blank = {name: np.ones(len(RECALLS)) for name in ERRORS if with_errors}
         zero = np.zeros(len(RECALLS))
         return Curve(precision=zero, score=zero, errors=blank)
-    hits = np.cumsum(is_hit).astype(np.float64)
-    recall = hits / len(matches.truth)
-    precision = hits / np.arange(1.0, len(hits) + 1.0)
-    score = np.interp(RECALLS, recall, matches.found.score, right=0)
+    found = np.cumsum(is_hit).astype(np.float64)
+    recall = found / hits.truth
+    precision = found / np.arange(1.0, len(found) + 1.0)
+    score = np.interp(RECALLS, recall, hits.score, right=0)
     errors: dict[str, Float64] = {}
     if with_errors:
-        pairs = pair_errors(*matches.pairs(distance_m), half_turn=bool(half_turn))
-        at_score = matches.found.score[is_hit][::-1]
-        for name, values in pairs.items():
+        at_score = hits.score[is_hit][::-1]
+        for name, values in hits.errors.items():
             means = _running_mean(values)[::-1]
             errors[name] = np.interp(score[::-1], at_score, means)[::-1]
     return Curve(

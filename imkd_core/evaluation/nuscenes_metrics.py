@@ -19,8 +19,10 @@ from imkd_core.config import NUSCENES_CLASSES
 from imkd_core.errors import ConfigError
 from imkd_core.evaluation.average_precision import (
     ERRORS,
+    ClassHits,
     ClassMatches,
     Curve,
+    class_hits,
     curve,
     match_class,
 )
@@ -170,17 +172,37 @@ def evaluate(
     """
     rules = rules or DetectionRules()
     matches = match_classes(found, truth, rules)
-    curves = {name: _curves(name, matches[name], rules) for name in NUSCENES_CLASSES}
+    hits = {name: hits_of_class(name, matches[name], rules) for name in NUSCENES_CLASSES}
+    return metrics_of(hits, samples, rules)
+
+
+def hits_of_class(name: str, matches: ClassMatches, rules: DetectionRules) -> ClassHits:
+    """Return what the figures of a class are made of."""
+    return class_hits(matches, rules.error_distance_m, name in HALF_TURN_CLASSES)
+
+
+def metrics_of(
+    hits: Mapping[str, ClassHits], samples: int, rules: DetectionRules | None = None
+) -> DetectionMetrics:
+    """Return the metrics of detections that are matched already.
+
+    Args:
+        hits: class -> its detections, right or wrong, at the distances of the rules.
+        samples: number of samples.
+        rules: distances, least recall and precision, weights.
+    """
+    rules = rules or DetectionRules()
+    curves = {name: _curves(hits[name], rules) for name in NUSCENES_CLASSES}
     classes = {
-        name: _class_metrics(name, matches[name], curves[name], rules) for name in NUSCENES_CLASSES
+        name: _class_metrics(name, hits[name], curves[name], rules) for name in NUSCENES_CLASSES
     }
     present = [figures for figures in classes.values() if figures.truth]
     errors, present_errors = _mean_errors(list(classes.values())), _mean_errors(present)
     mean_ap, present_ap = _mean([c.ap for c in classes.values()]), _mean([c.ap for c in present])
     return DetectionMetrics(
         samples=samples,
-        truth=len(truth),
-        found=len(found),
+        truth=sum(one.truth for one in hits.values()),
+        found=sum(len(one.score) for one in hits.values()),
         mean_ap=mean_ap,
         nds=detection_score(mean_ap, errors, rules.ap_weight),
         errors=errors,
@@ -215,16 +237,15 @@ def detection_score(mean_ap: float, errors: Mapping[str, float], ap_weight: floa
     return (ap_weight * mean_ap + sum(scores)) / (ap_weight + len(scores))
 
 
-def _curves(name: str, matches: ClassMatches, rules: DetectionRules) -> tuple[Curve, ...]:
-    half_turn = name in HALF_TURN_CLASSES
+def _curves(hits: ClassHits, rules: DetectionRules) -> tuple[Curve, ...]:
     return tuple(
-        curve(matches, limit_m, half_turn if limit_m == rules.error_distance_m else None)
+        curve(hits, limit_m, with_errors=limit_m == rules.error_distance_m)
         for limit_m in rules.distances_m
     )
 
 
 def _class_metrics(
-    name: str, matches: ClassMatches, curves: Sequence[Curve], rules: DetectionRules
+    name: str, hits: ClassHits, curves: Sequence[Curve], rules: DetectionRules
 ) -> ClassMetrics:
     ap_at_m = {
         limit_m: one.average_precision(rules.min_recall, rules.min_precision)
@@ -233,8 +254,8 @@ def _class_metrics(
     with_errors = curves[rules.distances_m.index(rules.error_distance_m)]
     undefined = UNDEFINED_ERRORS.get(name, ())
     return ClassMetrics(
-        truth=len(matches.truth),
-        found=len(matches.found),
+        truth=hits.truth,
+        found=len(hits.score),
         ap=_mean(list(ap_at_m.values())),
         ap_at_m=MappingProxyType(ap_at_m),
         errors=MappingProxyType(
