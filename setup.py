@@ -37,6 +37,8 @@ setup(
         (f"share/{PACKAGE}/launch", files("launch/*")),
         (f"share/{PACKAGE}/config", files("config/*")),
         (f"share/{PACKAGE}/config/experiments", files("config/experiments/*")),
+        (f"share/{PACKAGE}/config/foxglove", files("config/foxglove/*")),
+        (f"share/{PACKAGE}/config/radars", files("config/radars/*")),
         (f"share/{PACKAGE}/models", files("models/*")),
         *model_files(),
     ],
