@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import onnx
 import torch
 from onnx import numpy_helper
 from torch import Tensor
@@ -22,6 +21,7 @@ from torch import Tensor
 from benchmarks.harness import ROOT
 from benchmarks.machine import package_version
 from imkd_core.errors import BundleError
+from imkd_core.export.compact import load_widened
 from imkd_core.export.graph import DeployedStudent, deploy
 from imkd_core.export.quantize import Quantized, write_quantized
 from imkd_core.export.quantize_graph import STYLES, find_layers, find_tensors, quantize_graph
@@ -116,7 +116,7 @@ def shipped_network() -> tuple[DeployedStudent, Bundle]:
     bundle = load_bundle(bundle_folder(""))
     student = Student(bundle.inputs, bundle.head, model_of(bundle)).eval()
     network = deploy(student, example_inputs(bundle.inputs))
-    graph = onnx.load(bundle.path("fp32")).graph
+    graph = load_widened(bundle.path("fp32")).graph
     stored = {item.name: torch.tensor(numpy_helper.to_array(item)) for item in graph.initializer}
     stored |= _code_weights(network, graph, stored)
     wanted = {name for name, _ in network.named_parameters()}
@@ -171,7 +171,7 @@ def add_int8_files(bundle: Bundle) -> Bundle:
     Args:
         bundle: with a float32 file; ranges are made up, so boxes of the int8 files mean nothing.
     """
-    source = onnx.load(bundle.path("fp32"))
+    source = load_widened(bundle.path("fp32"))
     layers = list(find_layers(source))
     made = {}
     for role, style in STYLES.items():

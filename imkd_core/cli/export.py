@@ -38,6 +38,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--files", default="fp32,fp16", help="which files (default: fp32,fp16)", metavar="ROLES"
     )
+    parser.add_argument(
+        "--compact",
+        action="store_true",
+        help="keep the weights of the fp32 file as float16, half its size; computed in float32",
+    )
     parser.add_argument("--trained-on", default="", help="what it was trained on, for the bundle")
     parser.add_argument("--licence", default="", help="terms of the weights, for the bundle")
 
@@ -59,6 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
         },
         records=records,
         roles=arguments.files.split(","),
+        is_compact=arguments.compact,
     )
     for role, file in bundle.files.items():
         path, size_mb = bundle.root / file.file, file.bytes / 1e6
@@ -76,6 +82,8 @@ def export_checkpoint(
     provenance: Mapping[str, Any],
     records: "Sequence[SampleRecord]" = (),
     roles: Sequence[str] = ("fp32", "fp16"),
+    *,
+    is_compact: bool = False,
 ) -> "Bundle":
     """Export the student of a checkpoint.
 
@@ -86,6 +94,7 @@ def export_checkpoint(
         provenance: training data, licence; steps and seed are added.
         records: samples to compare torch and ONNX Runtime on; noise when there are none.
         roles: which files are written.
+        is_compact: keep the float32 file's weights in half the bytes.
 
     Raises:
         DataError: the checkpoint is missing or malformed.
@@ -106,7 +115,10 @@ def export_checkpoint(
         samples = [dataset.sample(index, None).inputs for index in range(len(dataset))]
         frames = [_remembered(student, inputs) for inputs in samples]
     facts = {**provenance, "steps": checkpoint.step, "seed": config.train.seed}
-    return export_onnx(student, config, output, name or config.name, facts, frames, roles)
+    return export_onnx(
+        *(student, config, output, name or config.name, facts, frames, roles),
+        is_compact=is_compact,
+    )
 
 
 def _remembered(student: "Student", inputs: "Arrays") -> "dict[str, Tensor]":

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from imkd_core.errors import BundleError
+from imkd_core.export.compact import round_weights, store_as_half
 from imkd_core.export.graph import DeployedStudent, deploy, output_names
 from imkd_core.export.onnx_lint import check_operators
 from imkd_core.export.parity import ParityFigures, check_parity, measure_parity
@@ -44,6 +45,8 @@ def export_onnx(
     provenance: Mapping[str, Any],
     frames: Sequence[Mapping[str, Tensor]] = (),
     roles: Sequence[str] = tuple(FILE_NAMES),
+    *,
+    is_compact: bool = False,
 ) -> Bundle:
     """Write `model.onnx`, `model_fp16.onnx` and `bundle.json` into a folder and load them back.
 
@@ -55,6 +58,7 @@ def export_onnx(
         provenance: training data, licence, steps.
         frames: real inputs (no batch axis) for the comparison with ONNX Runtime; noise if empty.
         roles: which files are written, of `FILE_NAMES`; an old one of another role goes.
+        is_compact: keep the weights of the float32 file in half the bytes, see `export.compact`.
 
     Raises:
         BundleError: the graph holds an operator that a target cannot run, or the float32 file
@@ -71,6 +75,8 @@ def export_onnx(
     trace_frame = example_inputs(config.inputs)
     checked = frames or (trace_frame,)
     reference = deploy(student, trace_frame)
+    if is_compact:
+        round_weights(reference)
     parity = {}
     for role in roles:
         file_name = FILE_NAMES[role]
@@ -78,6 +84,8 @@ def export_onnx(
         network = deploy(student, trace_frame, is_half=True) if is_half else reference
         path = directory / file_name
         write_graph(network, trace_frame, path, _metadata(config, name, role))
+        if is_compact and not is_half:
+            store_as_half(path)
         check_operators(path)
         parity[role] = _compare(reference, path, config, checked, is_half)
     return write_bundle(
@@ -92,6 +100,7 @@ def export_onnx(
             "onnx": onnx.__version__,
             "opset": OPSET,
             "model": to_mapping(config.model),
+            "weights": "rounded to float16" if is_compact else "float32",
             "parity": parity,
         },
     )

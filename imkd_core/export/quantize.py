@@ -18,6 +18,7 @@ import onnx
 from onnx import ModelProto
 
 from imkd_core.errors import BundleError
+from imkd_core.export.compact import load_widened
 from imkd_core.export.onnx_lint import lint_operators
 from imkd_core.export.quantize_equalize import ChannelPeaks, equalize, even_tensors
 from imkd_core.export.quantize_graph import STYLES, find_layers, find_tensors, quantize_graph
@@ -104,7 +105,7 @@ def quantize_model(
         BackendError: ONNX Runtime refuses a graph.
     """
     check_request(bundle, options.roles)
-    source = onnx.load(bundle.path(SOURCE))
+    source = load_widened(bundle.path(SOURCE))
     if not frames or not find_layers(source):
         raise BundleError(
             f"cannot quantise {bundle.path(SOURCE)}: {len(frames)} calibration frames, "

@@ -3,9 +3,9 @@
 
 The bundle recommends a file for a runner either in so many words, in its provenance, as
 `"recommended": {"openvino": "int8_s8", "tensorrt": "fp16", "cpu": "int8_u8"}`, or by what
-`imkd quantize --test` measured: an int8 file that costs at most 0.5 points of NDS and of mAP is
-recommended for the runner that it was made for. All else runs in fp32, and so do processors that
-lack the instructions for int8.
+`imkd quantize --test` measured: an int8 file that costs at most 0.5 points of NDS and of mAP, run
+by the runner that it was made for, is recommended for it. All else runs in fp32, and so do
+processors that lack the instructions for int8.
 """
 
 from collections.abc import Mapping
@@ -32,6 +32,9 @@ MAX_LOSS = 0.005
 _INT8_KEY = "int8"
 _INT8_RUNNERS: Mapping[str, str] = {"openvino": "int8_s8", "cpu": "int8_u8"}
 
+#: What the runner is called where a cost was measured: OpenVINO's int8 differs from ONNX Runtime's.
+_MEASURED_WITH: Mapping[str, str] = {"openvino": "OpenVINO", "cpu": "CPUExecutionProvider"}
+
 _SAFE_ROLE = "fp32"
 
 
@@ -48,7 +51,9 @@ def recommendations(bundle: Bundle) -> dict[str, str]:
     said = bundle.provenance.get(RECOMMENDED, {})
     words = dict(said) if isinstance(said, Mapping) else {}
     measured = {
-        runner: role for runner, role in _INT8_RUNNERS.items() if _costs_little(bundle, role)
+        runner: role
+        for runner, role in _INT8_RUNNERS.items()
+        if _costs_little(bundle, role, _MEASURED_WITH[runner])
     }
     every = measured | {name: role for name, role in words.items() if name in RUNNERS}
     return {name: role for name, role in every.items() if role in bundle.files}
@@ -80,12 +85,12 @@ def role_for(bundle: Bundle, role: str, runner: str) -> str:
     return choose_role(bundle, role, runner).role
 
 
-def _costs_little(bundle: Bundle, role: str) -> bool:
-    """Whether a bundle says that a file was measured, and lost no more than `MAX_LOSS`."""
+def _costs_little(bundle: Bundle, role: str, measured_with: str) -> bool:
+    """Whether a bundle says that a runner ran a file, which lost no more than `MAX_LOSS`."""
     cost: Any = bundle.producer
     for key in (_INT8_KEY, role, "cost"):
         cost = cost.get(key) if isinstance(cost, Mapping) else None
-    if not isinstance(cost, Mapping):
+    if not isinstance(cost, Mapping) or measured_with not in str(cost.get("runner", "")):
         return False
     lost = [cost.get(name) for name in ("nds_lost", "map_lost")]
     return all(isinstance(value, int | float) and value <= MAX_LOSS for value in lost)

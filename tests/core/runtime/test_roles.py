@@ -13,6 +13,9 @@ from tests.core.runtime.made_up_bundle import HEAD, SPEC, make_bundle
 
 ROLES = ("fp16", "fp32", "int8_s8", "int8_u8")
 CHEAP = {"nds_lost": 0.004, "map_lost": -0.001}
+ON_CPU = {"runner": "onnxruntime 1.2 CPUExecutionProvider"}
+ON_OPENVINO = {"runner": "onnxruntime 1.2 OpenVINOExecutionProvider"}
+RAN_ON = {"int8_u8": ON_CPU, "int8_s8": ON_OPENVINO}
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +34,9 @@ def recommending(bundle, said):
 
 
 def measured(bundle, costs):
-    return replace(bundle, producer={"int8": {r: {"cost": c} for r, c in costs.items()}})
+    """Each file's cost, measured with what it is for where nothing else is said."""
+    told = {r: RAN_ON[r] | c if isinstance(c, dict) else c for r, c in costs.items()}
+    return replace(bundle, producer={"int8": {r: {"cost": c} for r, c in told.items()}})
 
 
 def chosen(bundle):
@@ -55,6 +60,11 @@ def test_int8_files_that_were_measured_to_cost_little_run_where_they_are_made_fo
     assert chosen(bundle) == ("fp32", "int8_s8", "int8_u8")
 
 
+def test_what_one_runner_measured_recommends_nothing_to_another(plain):
+    bundle = measured(plain, {"int8_s8": CHEAP | ON_CPU, "int8_u8": CHEAP | {"runner": ""}})
+    assert chosen(bundle) == ("fp32", "fp32", "fp32")
+
+
 @pytest.mark.parametrize(("lost", "role"), [(0.005, "int8_u8"), (0.0051, "fp32")])
 def test_what_the_quantiser_writes_down_is_what_is_read_here(tmp_path, lost, role):
     bundle = write_bundle(
@@ -66,7 +76,7 @@ def test_what_the_quantiser_writes_down_is_what_is_read_here(tmp_path, lost, rol
         provenance={},
         producer={"int8": {"int8_u8": {"for": "ONNX Runtime"}}},
     )
-    bundle = record_costs(bundle, {"int8_u8": {"nds_lost": lost, "map_lost": 0.001}})
+    bundle = record_costs(bundle, {"int8_u8": {**ON_CPU, "nds_lost": lost, "map_lost": 0.001}})
     assert role_for(bundle, AUTO_ROLE, "cpu") == role
 
 
