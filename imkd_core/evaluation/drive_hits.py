@@ -129,10 +129,12 @@ class DriveHits:
         first, last = np.count_nonzero(is_error[:low]), np.count_nonzero(is_error[:high])
         times = often[self.drive[low:high]]
         errors = np.repeat(self.errors[first:last], times[is_error[low:high]], axis=0)
-        is_hit = np.repeat(self.is_hit[low:high], times, axis=0)
         return ClassHits(
             score=np.repeat(self.score[low:high], times),
-            is_hit={limit_m: is_hit[:, k] for k, limit_m in enumerate(rules.distances_m)},
+            is_hit={
+                limit_m: np.repeat(self.is_hit[low:high, k], times)
+                for k, limit_m in enumerate(rules.distances_m)
+            },
             errors={name: errors[:, i] for i, name in enumerate(ERRORS)},
             truth=int(often @ self.truth[:, label]),
         )
