@@ -4,6 +4,7 @@
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -21,8 +22,13 @@ def sources() -> list[Path]:
     return sorted(path for folder in folders for path in folder.rglob("*.py"))
 
 
-def texts() -> Iterator[str]:
+@cache
+def texts() -> frozenset[str]:
     """Every text literal of the product; what an f-string fills in is `FILLED`."""
+    return frozenset(re.sub(r"\s+", " ", text) for text in _literals())
+
+
+def _literals() -> Iterator[str]:
     for path in sources():
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):

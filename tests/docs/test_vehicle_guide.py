@@ -243,11 +243,28 @@ def messages(page: Path) -> list[str]:
 
 
 def test_quoted_messages_are_those_of_the_code():
-    said = [re.sub(r"\s+", " ", text) for text in texts()]
     quoted = messages(ROOT / "docs" / "vehicle" / "troubleshooting.md")
     assert len(quoted) >= 25
-    missing = [text for text in quoted if not any(is_said(text, whole) for whole in said)]
+    missing = [text for text in quoted if not any(is_said(text, whole) for whole in texts())]
     assert missing == []
+
+
+@by_page
+def test_phrases_are_those_of_the_code(page):
+    keys = {item.name for kind in (CameraSource, RadarSource, RadarFields) for item in fields(kind)}
+    wrong = []
+    for phrase in (name for name in names(page) if " " in name):
+        first, _, rest = phrase.partition(": ")
+        if phrase in commands(page) or phrase.split()[0] in {*FOREIGN, "imkd"}:
+            continue
+        if first.endswith("imkd_detector") or first == "dropped":  # a status, a counter
+            is_right = rest.removeprefix("returns ") in texts() or rest == FILLED
+        else:
+            is_right = first in {*keys, *SPECS} or any(
+                is_said(phrase.removeprefix("returns "), whole) for whole in texts()
+            )
+        wrong += [] if is_right else [phrase]
+    assert wrong == []
 
 
 def is_said(quoted: str, whole: str) -> bool:
@@ -259,8 +276,7 @@ def test_reasons_for_which_readings_are_dropped_are_those_of_the_code():
     table = rows(ROOT / "docs" / "vehicle" / "troubleshooting.md", "Readings are dropped")
     told = {name for row in table for name in re.findall(r"`([^`]+)`", row[0])}
     assert set(REFUSALS) <= told
-    said = set(texts())
-    assert {name for name in told if name.removeprefix("returns ") not in said} == set()
+    assert {name for name in told if name.removeprefix("returns ") not in texts()} == set()
 
 
 def test_the_guide_names_every_radar_map():
