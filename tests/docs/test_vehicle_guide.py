@@ -17,6 +17,8 @@ import pytest
 import yaml
 
 from imkd_core.__main__ import VERBS
+from imkd_core.types import DISTORTION_MODELS
+from imkd_ros.bridge.convert import ENCODINGS
 from imkd_ros.bridge.parameters import SPECS, NodeSettings
 from imkd_ros.bridge.sensors import (
     CameraSource,
@@ -28,6 +30,7 @@ from imkd_ros.bridge.tally import REFUSALS
 from tests.docs.facts import FILLED, NODE, ROOT, launch_arguments, private_topics, texts
 
 PAGES = [ROOT / "docs" / "vehicle.md", *sorted((ROOT / "docs" / "vehicle").glob("*.md"))]
+SENSORS = ROOT / "docs" / "vehicle" / "sensors.md"
 GROUPS = sorted({name.split(".")[0] for name in SPECS if "." in name})
 FOLDERS = ("config/", "docs/", "imkd_core/", "imkd_ros/", "launch/", "models/", "tests/", "tools/")
 
@@ -185,13 +188,12 @@ def flattened(prefix, values):
 
 
 def test_the_sensor_file_is_told_line_by_line():
-    page = ROOT / "docs" / "vehicle" / "sensors.md"
     for title, kind in (
         ("A camera", CameraSource),
         ("A radar", RadarSource),
         ("Fields of a radar", RadarFields),
     ):
-        told = {key for row in rows(page, title) for key in re.findall(r"`(\w+)`", row[0])}
+        told = {key for row in rows(SENSORS, title) for key in re.findall(r"`(\w+)`", row[0])}
         assert told == {item.name for item in fields(kind)}, title
 
 
@@ -207,7 +209,6 @@ def written(value: object) -> str:
 
 
 def test_defaults_of_the_sensor_file_are_those_of_the_code():
-    page = ROOT / "docs" / "vehicle" / "sensors.md"
     sensors = sensor_set_from_mapping({"cameras": {"CAM": None}, "radars": {"RADAR": None}})
     camera, radar = sensors.cameras["CAM"], sensors.radars["RADAR"]
     for title, source, name in (
@@ -215,7 +216,7 @@ def test_defaults_of_the_sensor_file_are_those_of_the_code():
         ("A radar", radar, "radar"),
         ("Fields of a radar", radar.fields, ""),
     ):
-        for key, default, _ in rows(page, title):
+        for key, default, _ in rows(SENSORS, title):
             if key != "`fields`":
                 wanted = written(getattr(source, key.strip("`")))
                 assert default.replace("<name>", name) == wanted, key
@@ -285,6 +286,21 @@ def test_the_guide_names_every_radar_map():
     assert [path.name for path in maps if f"config/radars/{path.name}" not in text] == []
 
 
+def test_topics_are_told_with_their_types():
+    outputs = (ROOT / "imkd_ros" / "node" / "outputs.py").read_text("utf-8")
+    types = dict(re.findall(r'\("?(\w+)"?, "(~/[a-z_/]+)"', outputs))
+    told = {row[0].strip("`"): row[1] for row in rows(SENSORS, "Topics and QoS")}
+    assert types
+    assert [topic for kind, topic in types.items() if f"/{kind}`" not in told[topic]] == []
+
+
+def test_encodings_and_distortion_models_are_all_told():
+    text = prose(SENSORS)
+    (sentence,) = re.findall(r"Encodings of raw images: (.*?)\.", text, re.DOTALL)
+    assert re.findall(r"`(\w+)`", sentence) == list(ENCODINGS)
+    assert [name for name in DISTORTION_MODELS if f"`{name}`" not in text] == []
+
+
 def test_every_topic_of_the_node_is_told():
-    text = (ROOT / "docs" / "vehicle" / "sensors.md").read_text("utf-8")
+    text = SENSORS.read_text("utf-8")
     assert [topic for topic in sorted(private_topics()) if f"`{topic}`" not in text] == []
