@@ -17,6 +17,7 @@ VERBS = {
     "quantize": ("quantize", "add int8 files to a bundle, calibrated on recorded drives"),
     "build-engine": ("build_engine", "build a bundle's TensorRT engine, for here or another GPU"),
     "evaluate": ("evaluate", "measure a model bundle: mAP, NDS, and where they come from"),
+    "compare": ("compare", "two runs, drive by drive, with intervals and limits for CI"),
     "bag": ("bag", "nuScenes data to rosbag2 and recordings to data sets; what is in a bag"),
     "replay": ("replay", "run the detector over a recording, offline and deterministic"),
     "doctor": ("doctor", "check this installation and say how to mend each fault"),

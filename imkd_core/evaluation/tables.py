@@ -89,6 +89,7 @@ class Condition:
         metrics: of all samples.
         by_range, by_weather, by_light, by_speed: of parts.
         stage_ms: stage -> mean milliseconds a frame.
+        steadiness: figure -> value (see `steadiness.FIGURES`); NaN where frames are too far apart.
     """
 
     name: str
@@ -99,6 +100,7 @@ class Condition:
     by_light: tuple[SliceFigures, ...]
     by_speed: tuple[SpeedFigures, ...]
     stage_ms: Mapping[str, float] = field(default_factory=dict)
+    steadiness: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

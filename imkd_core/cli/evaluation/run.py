@@ -8,18 +8,24 @@ evaluation.nds, evaluation.mean_ap, evaluation.conditions[0].by_weather
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from imkd_core.cli.common import open_nuscenes
 from imkd_core.cli.evaluation.detect import DetectionJob, Progress, detect_scenes, stored
+from imkd_core.cli.evaluation.drives import figures_of_drives
 from imkd_core.cli.evaluation.sequences import sequences_of
 from imkd_core.data.nuscenes.boxes import TrueBoxes, global_boxes, read_true_boxes
 from imkd_core.data.nuscenes.reader import NuScenes, SampleRecord
 from imkd_core.errors import ConfigError, DataError
 from imkd_core.evaluation.boxes import check_classes
+from imkd_core.evaluation.drive_figures import (
+    DriveFigures,
+    figures_path,
+    write_drive_figures,
+)
 from imkd_core.evaluation.losses import Loss
 from imkd_core.evaluation.nuscenes_metrics import DetectionRules, counted
 from imkd_core.evaluation.predictions import ScenePredictions
@@ -110,8 +116,8 @@ def evaluate_bundle(
 ) -> Evaluation:
     """Evaluate a bundle on a nuScenes folder.
 
-    Writes `metrics.json`, `report.html` and `predictions/` into `output`; predictions of an
-    earlier run of the same model on the same data are used again.
+    Writes `metrics.json`, `report.html`, `drives/` (for `imkd compare`) and `predictions/` into
+    `output`; predictions of an earlier run of the same model on the same data are used again.
 
     Args:
         model: bundle folder.
@@ -188,7 +194,17 @@ def _judge(
         raise DataError(f"all {len(skipped)} samples were skipped; the first because: {why}")
     records = tuple(reader.sample(token) for token in good)
     truth = read_true_boxes(records)
-    conditions = [_condition(loss, parts[loss].detections, records, truth) for loss in job.losses]
+    about = {
+        "model": bundle.name,
+        "sha256": _bundle_hash(bundle)[:12],
+        "file": job.role,
+        "data": job.data.name,
+    }
+    conditions = []
+    for loss in job.losses:
+        one, figures = _condition(loss, parts[loss].detections, records, truth, about)
+        conditions.append(one)
+        write_drive_figures(figures_path(job.output.parent, loss.name), figures)
     detections = parts[job.losses[0]].detections
     if options.results_json is not None:
         poses = [record.global_from_reference for record in records]
@@ -228,15 +244,20 @@ def _condition(
     detections: Mapping[str, Detections],
     records: Sequence[SampleRecord],
     truth: TrueBoxes,
-) -> Condition:
-    found = global_boxes(records, detections)
+    about: Mapping[str, str],
+) -> tuple[Condition, DriveFigures]:
+    """Return the figures of a run, of all samples and of each drive."""
+    found = counted(global_boxes(records, detections), None, truth.racks)
+    true_boxes = counted(truth.boxes, None, truth.racks)
+    about = {**about, "condition": loss.name}
+    drives = figures_of_drives(records, detections, found, true_boxes, about)
     rig = records[0].rig
     stages = [detections[record.token].stage_ms for record in records]
     names = dict.fromkeys(name for stage in stages for name in stage)
-    return condition(
+    figures = condition(
         loss.name,
-        counted(found, None, truth.racks),
-        counted(truth.boxes, None, truth.racks),
+        found,
+        true_boxes,
         [record.description for record in records],
         lost=loss.count(len(rig.cameras), len(rig.radars)),
         stage_ms={
@@ -244,6 +265,7 @@ def _condition(
             for name in names
         },
     )
+    return replace(figures, steadiness=drives.figures(with_truth=False)), drives
 
 
 def _bundle_hash(bundle: Bundle) -> str:

@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterable
 
 from imkd_core.evaluation.average_precision import ERRORS
+from imkd_core.evaluation.steadiness import FIGURES
 from imkd_core.evaluation.tables import Evaluation, SliceFigures
 
 _HEADS = ("transl. m", "scale", "orient. rad", "velocity m/s", "attribute")
@@ -35,6 +36,11 @@ def summary_lines(evaluation: Evaluation) -> list[str]:
     for speed in first.by_speed:
         figures = (speed.recall, speed.velocity_mps, speed.orientation_rad)
         lines.append(_row(speed.name, str(speed.truth), _texts(figures)))
+    lines += ["", "steadiness, without the truth (steady boxes may be wrong)"]
+    lines += [
+        f"{name:<26}{_texts([value])[0]:>9}  {FIGURES[name]}"
+        for name, value in first.steadiness.items()
+    ]
     width = max(26, *(len(run.name) + 1 for run in evaluation.conditions))
     lines += ["", _row("sensors", "lost", ("NDS", "mAP"), width)]
     for run in evaluation.conditions:
