@@ -10,12 +10,15 @@ from imkd_core.config import NUSCENES_CLASSES
 from imkd_core.evaluation.losses import ALL_CAMERAS, ALL_RADARS, Loss
 from imkd_core.resources import bundle_folder, bundles
 from imkd_core.runtime.bundle import load_bundle
+from imkd_core.runtime.roles import recommendations
 from imkd_core.simulation.simulate import SimulationOptions, simulate
 
 #: Drives of the training are numbered from 1, those of the demo from 9000.
 SEED = 9101
 
 LARGEST_BYTES = 20_000_000
+
+ROLES = ("fp32", "int8_s8", "int8_u8")
 
 
 def test_one_model_ships_and_it_is_the_default():
@@ -32,17 +35,29 @@ def test_the_bundle_is_whole_small_and_says_what_it_was_made_of():
     assert bundle.provenance["licence"] == "Apache-2.0"
 
 
-def test_the_file_names_no_folder_of_who_exported_it():
-    content = load_bundle(bundle_folder("")).path("fp32").read_bytes()
+@pytest.mark.parametrize("role", ROLES)
+def test_the_files_name_no_folder_of_who_exported_them(role):
+    content = load_bundle(bundle_folder("")).path(role).read_bytes()
     assert b"stack_trace" not in content
     assert b".py" not in content
 
 
-def test_the_card_names_the_file_that_lies_beside_it():
+def test_int8_costs_at_most_half_a_point_and_runs_where_it_was_measured():
+    bundle = load_bundle(bundle_folder(""))
+    for role in ("int8_s8", "int8_u8"):
+        cost = bundle.producer["int8"][role]["cost"]
+        assert cost["key_frames"] >= 320
+        assert max(cost["nds_lost"], cost["map_lost"]) <= 0.005
+    assert recommendations(bundle) == {"cpu": "int8_u8"}
+
+
+def test_the_card_names_the_files_that_lie_beside_it():
     folder = bundle_folder("")
     card = (folder / "MODEL_CARD.md").read_text()
-    sha256 = load_bundle(folder).files["fp32"].sha256
-    assert sha256 in card
+    bundle = load_bundle(folder)
+    assert set(bundle.files) == set(ROLES)
+    for role in ROLES:
+        assert bundle.files[role].sha256 in card
     for word in ("rain", "fog", "night", "low sun", "no radar", "no camera", "Intended use"):
         assert re.search(word, card, re.IGNORECASE), word
 
