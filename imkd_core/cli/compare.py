@@ -17,7 +17,7 @@ runs cannot be compared.
 
 Examples:
   imkd compare out/before out/after
-  imkd compare out/before out/after --json out/comparison.json
+  imkd compare out/before out/after --html out/comparison.html --json out/comparison.json
   imkd compare out/before out/after --fail-if 'nds<-0.005' --fail-if 'ap.car.high<0'
   imkd compare out/replay_a out/replay_b --fail-if 'flicker>0.02'
   imkd compare out/a out/b --condition 'without CAM_FRONT'
@@ -46,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="LIMIT",
         help="exit with 1 where B - A is so, such as 'nds<-0.005'; may be repeated",
     )
+    parser.add_argument("--html", type=Path, help="also write a report to this file")
     parser.add_argument("--json", type=Path, help="also write the comparison to this file")
     parser.add_argument(
         "--draws", type=int, default=1000, help="draws of drives, for the intervals (default: 1000)"
@@ -78,6 +79,10 @@ def run(arguments: argparse.Namespace) -> int:
         ]
         whole = {**comparison.to_json(), "limits": told}
         write_atomic(arguments.json, f"{json.dumps(whole, indent=2, allow_nan=False)}\n".encode())
+    if arguments.html is not None:
+        from imkd_core.evaluation.comparison_report import write_comparison_report
+
+        write_comparison_report(arguments.html, comparison, judgements)
     failed = [one for one in judgements if one.failed]
     for one in judgements:
         sys.stdout.write(f"{'BROKEN' if one.failed else 'kept':<8}{one.text}\n")

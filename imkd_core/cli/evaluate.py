@@ -6,6 +6,9 @@ figures by class, range, weather, light and speed, with the number of true boxes
 scored 0.01 or more count, 500 a sample at most, as is usual for nuScenes. The metrics are those of
 the nuScenes detection task; --results-json writes a file that nuscenes-devkit can judge as well.
 
+How steady the boxes are from frame to frame (scored 0.3 or more) is told as well: flicker, jitter,
+track length. `imkd compare` sets two such folders against each other.
+
 Each --lose adds a run with sensors taken away; names with commas are lost together. --conditions
 adds the standard ones: one, three and all cameras; one, three and all radars.
 

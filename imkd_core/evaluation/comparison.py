@@ -6,7 +6,9 @@
 
 The drives are drawn anew many times, the same ones for both runs (a paired bootstrap): what makes
 a drive easy or hard for both cancels. The interval says what other drives of the same kind might
-have shown; it knows nothing of other seeds of training.
+have shown; it knows nothing of other seeds of training. A class that only few of the drives have
+is missing from some draws, where both runs have AP 0 for it: what it adds to the interval of mAP
+and NDS leans towards 0.
 """
 
 import math
@@ -67,6 +69,9 @@ class Comparison:
         has_truth: whether the figures that need the truth are among the rows.
         draws, seed: of the intervals.
         rows: figure -> both runs.
+        drive_figure: what `by_drive` holds: "nds" over the classes that are in a drive, or
+            "flicker" where the truth is not known.
+        by_drive: drive -> that figure of A and of B; NaN where it is not known.
     """
 
     about_a: Mapping[str, str]
@@ -76,13 +81,18 @@ class Comparison:
     draws: int
     seed: int
     rows: Mapping[str, Row]
+    drive_figure: str
+    by_drive: Mapping[str, tuple[float, float]]
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values for JSON; what is not known, or infinite, is None."""
         return {
             "a": dict(self.about_a),
             "b": dict(self.about_b),
-            "drives": list(self.drives),
+            "drives": {
+                name: {"figure": self.drive_figure, "a": _plain(of_a), "b": _plain(of_b)}
+                for name, (of_a, of_b) in self.by_drive.items()
+            },
             "has_truth": self.has_truth,
             "draws": self.draws,
             "seed": self.seed,
@@ -124,13 +134,15 @@ def compare_runs(
     """
     b = _paired(a, b)
     has_truth = a.hits is not None and b.hits is not None
+    all_times = drawn_drives(len(a.drives), draws, seed)
     whole = [one.figures(with_truth=has_truth) for one in (a, b)]
     differences = np.full((draws, len(whole[0])), math.nan)
-    for i, times in enumerate(drawn_drives(len(a.drives), draws, seed)):
+    for i, times in enumerate(all_times):
         drawn = [one.figures(times, with_truth=has_truth) for one in (a, b)]
         differences[i] = np.subtract(list(drawn[1].values()), list(drawn[0].values()))
         if on_progress is not None:
             on_progress(i + 1, draws)
+    each = [_each_drive(one, has_truth) for one in (a, b)]
     rows = {}
     for column, (name, of_a) in enumerate(whole[0].items()):
         of_b = whole[1][name]
@@ -144,7 +156,20 @@ def compare_runs(
         draws=draws,
         seed=seed,
         rows=rows,
+        drive_figure="nds" if has_truth else "flicker",
+        by_drive={name: (of_a, of_b) for name, of_a, of_b in zip(a.drives, *each, strict=True)},
     )
+
+
+def _each_drive(run: DriveFigures, has_truth: bool) -> list[float]:
+    """Return one figure of each drive alone: NDS of the classes that it has, or flicker."""
+    found = []
+    for times in np.eye(len(run.drives), dtype=np.int64):
+        if has_truth and run.hits is not None:
+            found.append(run.hits.metrics(times).present_nds)
+        else:
+            found.append(run.figures(times, with_truth=False)["flicker"])
+    return found
 
 
 def better_sign(figure: str) -> int:
@@ -170,8 +195,28 @@ def comparison_lines(comparison: Comparison) -> list[str]:
         is_detail = name.partition(".")[0] in ERRORS and "." in name
         if not is_detail and not (math.isnan(row.a) and math.isnan(row.b)):
             lines.append(_line(name, row))
+    lines += ["", *_drive_lines(comparison)]
     if not comparison.has_truth:
         lines += ["", "Without the truth: figures of steadiness alone; steady boxes may be wrong."]
+    return lines
+
+
+def changed_most(comparison: Comparison, count: int = 3) -> list[tuple[str, float, float]]:
+    """Return drives with the figure of A and of B, of which it changed most first; known ones."""
+    known = [
+        (name, of_a, of_b)
+        for name, (of_a, of_b) in comparison.by_drive.items()
+        if not math.isnan(of_b - of_a)
+    ]
+    return sorted(known, key=lambda drive: -abs(drive[2] - drive[1]))[:count]
+
+
+def _drive_lines(comparison: Comparison) -> list[str]:
+    of_what = "nds, of the classes in it" if comparison.has_truth else comparison.drive_figure
+    lines = [f"drives that changed most ({of_what})"]
+    for name, of_a, of_b in changed_most(comparison):
+        cells = f"{_figure(of_a):>10}{_figure(of_b):>10}{_figure(of_b - of_a, '+.4f'):>12}"
+        lines.append(f"{name:<26}{cells}")
     return lines
 
 

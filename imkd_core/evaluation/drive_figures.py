@@ -20,6 +20,7 @@ from imkd_core.config import NUSCENES_CLASSES
 from imkd_core.errors import DataError
 from imkd_core.evaluation.average_precision import ERRORS
 from imkd_core.evaluation.drive_hits import DriveHits
+from imkd_core.evaluation.losses import condition_stem
 from imkd_core.evaluation.results import write_atomic
 from imkd_core.evaluation.steadiness import SUMS, steady_figures
 from imkd_core.geometry import Float64
@@ -107,7 +108,7 @@ def digest_of(samples: Iterable[str | int]) -> str:
 
 def figures_path(output: Path, condition: str = "all sensors") -> Path:
     """Return the file of one run ("all sensors", "without CAM_FRONT") in an output folder."""
-    return output / "drives" / f"{condition.replace(', ', '+').replace(' ', '_')}.npz"
+    return output / "drives" / f"{condition_stem(condition)}.npz"
 
 
 def write_drive_figures(path: Path, figures: DriveFigures) -> None:

@@ -15,7 +15,9 @@ from imkd_core.evaluation.charts import HEIGHT, WIDTH, css_color, error_charts, 
 from imkd_core.evaluation.nuscenes_metrics import DetectionRules
 from imkd_core.evaluation.report import template_environment
 from imkd_core.evaluation.results import write_atomic
+from imkd_core.evaluation.steadiness import FIGURES
 from imkd_core.evaluation.tables import SPEED_MIN_SCORE, Evaluation
+from imkd_core.evaluation.tracks import TrackRules
 
 #: Heads of the columns of errors.
 ERROR_HEADS: Mapping[str, str] = {
@@ -98,6 +100,8 @@ def render_evaluation_report(report: EvaluationReport, rules: DetectionRules | N
         class_names=NUSCENES_CLASSES,
         rules=rules,
         speed_min_score=SPEED_MIN_SCORE,
+        steady_words=FIGURES,
+        steady_min_score=TrackRules().min_score,
         chart_size=(WIDTH, HEIGHT),
     )
 

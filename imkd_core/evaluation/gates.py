@@ -94,7 +94,7 @@ def judge_gate(gate: Gate, comparison: Comparison) -> Judgement:
 
 def _no_such(gate: Gate, comparison: Comparison) -> str:
     near = difflib.get_close_matches(gate.figure, comparison.rows, n=3, cutoff=0.5)
-    guess = f"; did you mean {' or '.join(near)}?" if near else ""
+    guess = f"; did you mean {' or '.join(near)}?" if near else "."
     reason = "" if comparison.has_truth else " (without the truth there is no NDS and no AP)"
     some = ", ".join([name for name in comparison.rows if "." not in name])
     return f"'{gate.text}': no figure is called '{gate.figure}'{reason}{guess} There are: {some}"

@@ -76,3 +76,8 @@ def parse_loss(text: str, known: Collection[str]) -> Loss:
             f"{ALL_CAMERAS}, {ALL_RADARS}, {', '.join(known)}"
         )
     return Loss(sensors=names)
+
+
+def condition_stem(name: str) -> str:
+    """Return the name of files and folders of a run such as "without CAM_FRONT, CAM_BACK"."""
+    return name.replace(", ", "+").replace(" ", "_")

@@ -49,12 +49,12 @@ SUMS = (
 #: Figure -> what it says.
 FIGURES: Mapping[str, str] = {
     "boxes_per_frame": "boxes in a frame",
-    "flicker": "part of the links of tracks with a frame between in which the box was gone",
-    "lone_tracks": "part of the tracks with one box alone",
+    "flicker": "part of a box's continuations that skip a frame",
+    "lone_tracks": "part of the tracks with one box alone (not cut by the recording)",
     "track_length_s": "time from a track's first box to its last",
-    "count_change": "change of the number of boxes from frame to frame, part of the number",
+    "count_change": "change of the number of boxes from frame to frame, relative",
     "count_drift_per_min": "boxes more, or fewer, a minute later in a drive",
-    "yaw_flips": "part of the links in which a box turns by more than a right angle",
+    "yaw_flips": "part of a box's continuations that turn by more than 90 degrees",
     "yaw_jitter_rad": "jitter of the heading, flips left out",
     "position_jitter_m": "jitter of the centre, along each axis",
     "velocity_jitter_mps": "jitter of the velocity, along each axis",

@@ -172,7 +172,8 @@ def _pairs(
     is_other = names[:, None] != frame.names[rows][None]
     distance_m[is_other | (distance_m >= rules.max_distance_m)] = np.inf
     pairs = []
-    for flat in np.argsort(distance_m, axis=None, kind="stable"):
+    near = np.count_nonzero(np.isfinite(distance_m))
+    for flat in np.argsort(distance_m, axis=None, kind="stable")[:near]:
         i, j = divmod(int(flat), len(rows))
         if np.isfinite(distance_m[i, j]):
             pairs.append((going[i], int(rows[j])))

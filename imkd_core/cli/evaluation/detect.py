@@ -25,7 +25,7 @@ import cv2
 from imkd_core.data.nuscenes.boxes import read_true_boxes
 from imkd_core.data.nuscenes.reader import NuScenes
 from imkd_core.errors import BackendError, CalibrationError, DataError, SensorError
-from imkd_core.evaluation.losses import Loss
+from imkd_core.evaluation.losses import Loss, condition_stem
 from imkd_core.evaluation.predictions import (
     ScenePredictions,
     read_predictions,
@@ -91,7 +91,7 @@ class DetectionJob:
 
     def path(self, scene: str, loss: Loss) -> Path:
         """Return the file of a scene's predictions."""
-        return self.output / loss.name.replace(", ", "+").replace(" ", "_") / f"{scene}.npz"
+        return self.output / condition_stem(loss.name) / f"{scene}.npz"
 
     def key(self, bundle: Bundle, scene: str, loss: Loss) -> str:
         """Return the hash of everything that the predictions of a scene hang on."""

@@ -43,13 +43,15 @@ def test_a_comparison_is_printed_and_written_and_no_limit_is_kept_by_default(run
 
 def test_a_broken_limit_is_told_and_is_exit_code_1(runs, capsys):
     code = compare(
-        runs, "--fail-if", "boxes_per_frame<1e6", "--fail-if", "nds>2", "--json", runs / "d.json"
+        *(runs, "--fail-if", "boxes_per_frame<1e6", "--fail-if", "nds>2"),
+        *("--json", runs / "d.json", "--html", runs / "d.html"),
     )
     assert code == 1
     printed = capsys.readouterr().out
     assert "BROKEN  boxes_per_frame<1e6: B - A is" in printed
     assert "kept    nds>2: B - A is" in printed
     assert printed.endswith("1 of 2 limits are broken\n")
+    assert "1 of 2 limits broken" in (runs / "d.html").read_text()
     limits = json.loads((runs / "d.json").read_text())["limits"]
     assert [one["failed"] for one in limits] == [True, False]
 
@@ -65,7 +67,7 @@ def test_limits_that_are_kept_are_exit_code_0(runs, capsys):
         (("--fail-if", "nds"), "is no limit"),
         (("--fail-if", "speed<0"), "no figure is called 'speed'"),
         (("--condition", "without luck"), "there is no"),
-        (("--draws", "0"), "1 draw or more"),
+        (("--draws", "-1"), "1 draw or more"),
     ],
     ids=str,
 )

@@ -3,12 +3,18 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from imkd_core.errors import ConfigError, DataError
-from imkd_core.evaluation.comparison import better_sign, compare_runs, comparison_lines
+from imkd_core.evaluation.comparison import (
+    better_sign,
+    changed_most,
+    compare_runs,
+    comparison_lines,
+)
 from imkd_core.evaluation.drive_figures import (
     DriveFigures,
     digest_of,
@@ -187,7 +193,19 @@ def test_the_table_says_what_it_compares(comparison):
     plain = json.loads(json.dumps(comparison.to_json(), allow_nan=False))
     assert plain["figures"]["velocity_mps.car"]["low"] is not None
     assert plain["figures"]["nds"]["verdict"] == "worse"
-    assert (plain["draws"], plain["seed"], plain["drives"]) == (40, 0, list(NAMES))
+    assert (plain["draws"], plain["seed"], list(plain["drives"])) == (40, 0, list(NAMES))
+    drive = plain["drives"]["drive-3"]
+    assert drive["figure"] == "nds"
+    assert drive["a"] > drive["b"]
+
+
+def test_the_drives_that_changed_most_are_named(good):
+    hits, is_other = good.hits, good.hits.drive != 5
+    errors = hits.errors[is_other[hits.is_hit[:, 2]]]
+    missed = replace(hits, is_hit=hits.is_hit & is_other[:, None], errors=errors)
+    name, of_a, of_b = changed_most(compare_runs(good, run_of(0.3, hits=missed), draws=2))[0]
+    assert name == "drive-5"
+    assert of_b < of_a
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The report of an evaluation: its curves, its figures, and what it says where there are none."""
 
+import math
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -17,6 +19,7 @@ from imkd_core.evaluation.evaluation_report import (
     write_evaluation_report,
 )
 from imkd_core.evaluation.nuscenes_metrics import DetectionRules, evaluate
+from imkd_core.evaluation.steadiness import FIGURES
 from imkd_core.evaluation.tables import Evaluation, condition
 from tests.core.evaluation.oracle import noisy_copies, random_boxes
 
@@ -85,6 +88,18 @@ def test_the_report_shows_the_figures(boxes):
         assert f"{value:.3f}" in html
     for words in ("rain", "night", "0 to 20 m", "8 m/s or more", "NDS change"):
         assert words in html
+
+
+def test_the_report_shows_how_steady_the_boxes_are_where_that_is_known(boxes):
+    made = report(boxes)
+    assert "Steadiness" not in render_evaluation_report(made)
+    figures = dict.fromkeys(FIGURES, math.nan) | {"flicker": 77.125}
+    runs = [replace(one, steadiness=figures) for one in made.evaluation.conditions]
+    evaluation = replace(made.evaluation, conditions=tuple(runs))
+    html = render_evaluation_report(replace(made, evaluation=evaluation))
+    assert html.count("77.125") == len(runs)
+    assert "steady box may be wrong. Boxes scored 0.3 or more" in html
+    assert not re.search(r"\bnan\b", html)
 
 
 def test_an_evaluation_of_nothing_has_a_report(tmp_path):
