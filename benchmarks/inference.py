@@ -12,10 +12,12 @@ process of its own, without torch. The R50 has random weights and is exported on
 """
 
 import argparse
+import signal
 import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -35,6 +37,9 @@ STUDENTS: dict[str, Callable[[], Subject]] = {"shipped": shipped, "r50": r50}
 
 #: Student -> samples of each alternative.
 ROUNDS = {"shipped": 60, "r50": 9}
+
+#: Longest that torch.compile may take for one network, seconds.
+COMPILE_LIMIT_S = 240.0
 
 EAGER, FOLDED, COMPILED = "eager torch", "eager torch, folded", "torch.compile"
 FP32 = "onnxruntime fp32"
@@ -66,7 +71,7 @@ def torch_alternatives(subject: Subject, with_compile: bool) -> Iterator[tuple[s
 def compiled(network: torch.nn.Module, frame: dict[str, torch.Tensor]) -> Work | str:
     """Return the compiled network after its first call, or why it cannot be compiled here."""
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), at_most(COMPILE_LIMIT_S):
             warnings.simplefilter("ignore")
             fast = torch.compile(network)
             with torch.no_grad():
@@ -79,6 +84,26 @@ def compiled(network: torch.nn.Module, frame: dict[str, torch.Tensor]) -> Work |
             return fast(**frame)
 
     return work
+
+
+@contextmanager
+def at_most(limit_s: float) -> Iterator[None]:
+    """Give up what takes longer; for the main thread alone.
+
+    Raises:
+        TimeoutError: it did.
+    """
+
+    def stop(_number: int, _frame: object) -> None:
+        raise TimeoutError(f"not done after {limit_s:g} s")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, limit_s)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def session_alternatives(subject: Subject, threads: int) -> Iterator[tuple[str, Work | str]]:

@@ -6,6 +6,7 @@ import runpy
 import shutil
 import subprocess
 import sys
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +16,7 @@ import torch
 from benchmarks import students
 from benchmarks.goals import AIMS
 from benchmarks.harness import ROOT, Report
-from benchmarks.inference import EAGER, first_line, goals_of, session
+from benchmarks.inference import EAGER, at_most, first_line, goals_of, session
 from benchmarks.students import Subject, add_int8_files, shipped, shipped_network
 from benchmarks.suite import SUITE
 from benchmarks.torch_gpu import GpuStudent, moved_bytes, prepared, without_gpu
@@ -140,3 +141,11 @@ def test_bytes_moved_are_inputs_outputs_and_weights_of_every_product(subject):
     one, two = moved_bytes(subject, 1), moved_bytes(subject, 2)
     assert two == 2 * one
     assert one > parameters
+
+
+def test_what_takes_too_long_is_given_up_and_the_alarm_is_off_afterwards():
+    with pytest.raises(TimeoutError, match=r"not done after 0\.05 s"), at_most(0.05):
+        time.sleep(5)
+    with at_most(0.05):
+        pass
+    time.sleep(0.1)
