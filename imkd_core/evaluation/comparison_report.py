@@ -154,6 +154,6 @@ def _drawn(name: str, words: str, row: Row, reach: float) -> DrawnRow:
     )
 
 
-def _change(value: float, decimals: int = 3) -> str:
+def _change(value: float, decimals: int = 4) -> str:
     """Return a difference with its sign; an en dash where there is none."""
     return f"{value:+,.{decimals}f}" if math.isfinite(value) else "\N{EN DASH}"

@@ -61,7 +61,7 @@ def test_the_report_names_runs_figures_verdicts_limits_and_drives(tmp_path):
         "nds&lt;-0.01: B - A is -0.0400",
         "too few drives",
         "part of a box&#39;s continuations that skip a frame",
-        "-0.080 to -0.020",
+        "-0.0800 to -0.0200",
     ):
         assert words in text, words
     assert text.index("tuesday &lt;i&gt;") < text.index("monday"), "changed most, stands first"
