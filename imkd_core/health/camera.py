@@ -39,6 +39,8 @@ class CameraSettings:
         past_period_ns: one picture in this time is remembered as the past.
         past_pictures: remembered, so many.
         least_past: pictures that must be remembered before blur and cover are judged.
+        relearn_ns: without other cameras to compare with, a change that stayed for so long is the
+            new usual.
         patience: fault -> how long its sign must stay.
     """
 
@@ -54,6 +56,7 @@ class CameraSettings:
     past_period_ns: int = 400_000_000
     past_pictures: int = 16
     least_past: int = 3
+    relearn_ns: int = 60_000_000_000
     patience: Mapping[str, Patience] = field(
         default_factory=lambda: MappingProxyType(
             {
@@ -131,10 +134,10 @@ def change(state: CameraState, facts: PictureFacts, settings: CameraSettings) ->
     )
 
 
-def peer_change(changes: Sequence[Change]) -> Change:
-    """Return the median change of the other cameras; none where there are none."""
+def peer_change(changes: Sequence[Change]) -> Change | None:
+    """Return the median change of the other cameras; None where there are none."""
     if not changes:
-        return Change()
+        return None
     return Change(
         sharpness=float(np.median([one.sharpness for one in changes])),
         lost_share=float(np.median([one.lost_share for one in changes])),
@@ -146,7 +149,7 @@ def advance(
     stamp_ns: int,
     facts: PictureFacts,
     own: Change,
-    peers: Change,
+    peers: Change | None,
     settings: CameraSettings,
 ) -> CameraState:
     """Return the state after one more picture.
@@ -159,9 +162,11 @@ def advance(
         peers: what the other cameras went through (`peer_change`).
         settings: limits.
     """
-    signs = _signs(state, facts, own, peers, settings)
+    signs = _signs(state, facts, own, peers or Change(), settings)
     streaks = state.streaks.after(stamp_ns, signs)
     past = state.past if signs else _remember(state.past, stamp_ns, facts, settings)
+    if peers is None and streaks.age_ns(stamp_ns, (COVERED, BLURRED)) > settings.relearn_ns:
+        past = None
     return CameraState(
         digest=facts.digest,
         past=past,

@@ -28,6 +28,7 @@ class RadarSettings:
         more_spreads: and so many times the usual spread (standard deviation) above it.
         past_scans: remembered, so many.
         least_past: scans that must be remembered before interference is judged.
+        relearn_ns: clutter that stayed for so long is the new usual: a street after a garage.
         patience: sign -> how long it must stay.
     """
 
@@ -38,6 +39,7 @@ class RadarSettings:
     more_spreads: float = 4.0
     past_scans: int = 40
     least_past: int = 6
+    relearn_ns: int = 60_000_000_000
     patience: Mapping[str, Patience] = field(
         default_factory=lambda: MappingProxyType(
             {
@@ -86,6 +88,8 @@ def advance(
         lasting[EMPTY] = lasting.pop(_EMPTY_AS_USUAL)
     is_usual = INTERFERED not in signs and EMPTY not in signs
     counts = (*state.counts[1 - settings.past_scans :], len(points)) if is_usual else state.counts
+    if streaks.age_ns(stamp_ns, (INTERFERED,)) > settings.relearn_ns:
+        counts = ()
     return RadarState(
         digest=digest, counts=counts, streaks=streaks, faults=MappingProxyType(lasting)
     )

@@ -43,6 +43,11 @@ class Streaks:
                 running[sign] = Streak(since_ns=before.since_ns, count=before.count + 1)
         return Streaks(running=running)
 
+    def age_ns(self, stamp_ns: int, signs: Iterable[str]) -> int:
+        """Return how long the oldest of some signs has lasted; 0 where none is shown."""
+        shown = [self.running[sign].since_ns for sign in signs if sign in self.running]
+        return stamp_ns - min(shown) if shown else 0
+
     def lasting(self, stamp_ns: int, patience: Mapping[str, Patience]) -> dict[str, int]:
         """Return fault -> stamp of its first sign, for those that lasted until `stamp_ns`."""
         return {

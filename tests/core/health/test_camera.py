@@ -122,6 +122,20 @@ def test_pictures_of_any_size_have_finite_facts(rng, shape):
     assert 0 <= facts.limit_share <= 1
 
 
-def test_without_other_cameras_nothing_changed_among_them():
-    assert peer_change([]) == NO_CHANGE
+@pytest.mark.parametrize(("peers", "ends"), [(None, True), (NO_CHANGE, False)])
+def test_a_camera_without_others_takes_what_stays_for_a_minute_as_usual(rng, peers, ends):
+    _, state = watch(drive(rng, 20))
+    blurred = [faulty_picture(BLURRED, p, p, 3, rng) for p in drive(rng, 8)]
+    told = []
+    for number in range(70):
+        facts = picture_facts(blurred[number % 8])
+        own = change(state, facts, SETTINGS)
+        state = advance(state, (10 + number) * 10**9, facts, own, peers, SETTINGS)
+        told.append(set(state.faults))
+    assert told[5] == told[59] == {BLURRED}
+    assert told[69] == (set() if ends else {BLURRED})
+
+
+def test_the_change_of_the_others_is_their_median():
+    assert peer_change([]) is None
     assert peer_change([Change(sharpness=s) for s in (0.2, 0.9, 1.1)]).sharpness == 0.9

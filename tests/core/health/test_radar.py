@@ -63,3 +63,12 @@ def test_traffic_that_comes_slowly_is_no_interference(rng):
     scans = [scan(rng, 20 + 0.4 * number) for number in range(150)]
 
     assert INTERFERED not in set().union(*watch(scans))
+
+
+def test_clutter_that_stays_for_a_minute_is_the_new_usual(rng):
+    minute = 60 * 10**9 // PERIOD_NS
+    scans = [scan(rng, 25.0) for _ in range(20)] + [scan(rng, 80.0) for _ in range(minute + 20)]
+    told = watch(scans)
+
+    assert told[30] == told[minute] == {INTERFERED}
+    assert told[-1] == set()
