@@ -43,6 +43,8 @@ SUITE: tuple[Entry, ...] = (
     Entry(name="torch_gpu", title="R50 on a GPU without TensorRT", minutes=3.0),
     Entry(name="soak", title="Half an hour of replay", minutes=33.0, is_whole=False),
     Entry(name="metrics", title="Detection metrics", minutes=1.0, is_whole=False),
+    Entry(name="sensor_health", title="Faults of sensors", minutes=8.0, is_whole=False),
+    Entry(name="radar_doppler", title="Radars in the wrong place", minutes=3.0, is_whole=False),
     Entry(name="simulation", title="Simulation", minutes=10.0, is_whole=False),
     Entry(name="simulation_ranging", title="Made-up ranging", minutes=2.0, is_whole=False),
 )

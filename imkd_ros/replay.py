@@ -22,6 +22,7 @@ from imkd_core.data.bags.bag_writer import BagWriter
 from imkd_core.data.bags.box_messages import make_box_array, make_objects_table
 from imkd_core.data.bags.recording import Bag, BagMessage, open_bag
 from imkd_core.errors import DataError
+from imkd_core.health.faults import Finding
 from imkd_core.resources import bundle_folder, sensors_file
 from imkd_core.runtime.backends import open_backend
 from imkd_core.runtime.bundle import load_bundle
@@ -32,6 +33,7 @@ from imkd_ros.bridge.convert_out import COVARIANCE_DIAGONAL, from_objects_cloud
 from imkd_ros.bridge.decoding import PendingFrame
 from imkd_ros.bridge.parameters import NodeSettings
 from imkd_ros.bridge.pipeline import Pipeline
+from imkd_ros.bridge.sensor_watch import SensorWatch
 from imkd_ros.bridge.sensors import load_sensor_set
 
 #: Topics of the answers in a bag, by their names on the node with its default name.
@@ -63,6 +65,7 @@ class Replay:
         wanted = backend_settings(settings, len(self._sensors.cameras))
         self._backend = open_backend(self._bundle, wanted, report)
         self._pipeline = self._new_pipeline()
+        self._watch = self._new_watch()
         self.class_names = self._bundle.head.class_names
         self.unreadable: Counter[str] = Counter()
 
@@ -70,6 +73,11 @@ class Replay:
     def rig(self) -> SensorRig:
         """Calibration in force for the frame just yielded."""
         return self._pipeline.rig
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """Faults of the sensors of the frame just yielded; a bad sensor may be left out of it."""
+        return self._watch.findings
 
     @property
     def counters(self) -> Mapping[str, Mapping[str, int]]:
@@ -85,6 +93,7 @@ class Replay:
         """
         self._pipeline.close()
         self._pipeline = self._new_pipeline()
+        self._watch = self._new_watch()
         self.unreadable.clear()
         detector = Detector(
             self._bundle,
@@ -97,6 +106,7 @@ class Replay:
             for pending in self._frames(bag):
                 detector.set_rig(self._pipeline.rig)
                 frame = pending.finish()
+                frame = None if frame is None else self._watch.admit(frame)
                 if frame is None:
                     continue
                 detections = detector.detect(frame)
@@ -118,6 +128,9 @@ class Replay:
     def _new_pipeline(self) -> Pipeline:
         settings = pipeline_settings(self._settings, self._sensors, self._bundle.inputs)
         return Pipeline(self._sensors, settings)
+
+    def _new_watch(self) -> SensorWatch:
+        return SensorWatch(self._pipeline.tally, self._settings.flag("health.mask_bad_sensors"))
 
     def _frames(self, bag: Bag) -> Iterator[PendingFrame]:
         for message in bag.messages(self._topics(bag)):

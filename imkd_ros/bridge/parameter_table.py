@@ -239,6 +239,13 @@ _SPECS = (
         description="Boxes published at most, the best first.",
     ),
     ParameterSpec(
+        name="health.mask_bad_sensors",
+        default=True,
+        is_live=True,
+        description="Leave a sensor out of the frames while its fault leaves no doubt: a camera "
+        "that is frozen or black, a radar that is frozen or empty. Other faults are told alone.",
+    ),
+    ParameterSpec(
         name="diagnostics.period_sec",
         default=1.0,
         low=0.1,

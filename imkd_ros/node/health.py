@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from imkd_core.health.faults import Finding
 from imkd_ros.bridge.pipeline import Pipeline
 from imkd_ros.bridge.sensors import SensorSet
 from imkd_ros.bridge.tally import FRAMES, Problem
@@ -77,6 +78,8 @@ class InferenceState:
         refusal: why the last frame was not answered; empty when it was.
         latency: of the last frames.
         is_time_standing: the clock gives 0: sim time without a /clock.
+        findings: faults of the sensors of the last frame that was inferred.
+        masked: sensors that were left out of it.
         substitution: why another backend runs the model than was asked for; empty = none does.
     """
 
@@ -88,6 +91,8 @@ class InferenceState:
     refusal: str = ""
     latency: LatencyWindow = field(default_factory=LatencyWindow)
     is_time_standing: bool = False
+    findings: tuple[Finding, ...] = ()
+    masked: frozenset[str] = frozenset()
     substitution: str = ""
 
 
@@ -150,7 +155,10 @@ class HealthMonitor:
 
     def _frames(self, pipeline: Pipeline, state: InferenceState, now_ns: int) -> Status:
         lost = [n for n in self._sensors.names if self._is_lost(n, pipeline, now_ns)]
-        masked = [n for n in self._sensors.names if n in lost or n in pipeline.uncalibrated]
+        bad = state.masked if state.has_subscriber else frozenset()
+        masked = [
+            n for n in self._sensors.names if n in lost or n in pipeline.uncalibrated or n in bad
+        ]
         counts = pipeline.counters.get(FRAMES, {})
         values = {
             "cameras": _share(self._sensors.cameras, masked),
@@ -260,6 +268,8 @@ class HealthMonitor:
         level, message = OK, "ok" if state.is_active else "not active"
         if state.is_active:
             level, message = self._sensor_verdict(name, pipeline, now_ns)
+        if state.is_active and state.has_subscriber and level == OK:
+            level, message = _fault_verdict(name, state)
         return Status(name=name, level=level, message=message, values=values)
 
     def _sensor_verdict(self, name: str, pipeline: Pipeline, now_ns: int) -> tuple[int, str]:
@@ -293,6 +303,16 @@ class HealthMonitor:
             history.popleft()
         span_ns = now_ns - history[0][0]
         return (count - history[0][1]) * 1e9 / span_ns if span_ns > 0 else 0.0
+
+
+def _fault_verdict(name: str, state: InferenceState) -> tuple[int, str]:
+    """Return what a sensor that sends shows to be wrong with it."""
+    found = [finding for finding in state.findings if finding.sensor == name]
+    if not found:
+        return OK, "ok"
+    use = "left out of the frames" if name in state.masked else "still used"
+    texts = "; ".join(f"{finding.fault}: {finding.remedy}" for finding in found)
+    return WARN, f"{texts} ({use})"
 
 
 def _substitution(state: InferenceState) -> list[Status]:

@@ -19,6 +19,7 @@ from imkd_ros.bridge.assembly import backend_settings, capped, pipeline_settings
 from imkd_ros.bridge.decoding import PendingFrame
 from imkd_ros.bridge.parameters import NodeSettings
 from imkd_ros.bridge.pipeline import Pipeline
+from imkd_ros.bridge.sensor_watch import SensorWatch
 from imkd_ros.bridge.sensors import load_sensor_set
 from imkd_ros.bridge.tally import FRAMES, Problem
 from imkd_ros.node.diagnostics import LEVELS, diagnostic_array, levels
@@ -90,6 +91,7 @@ class Session:
             settings.nanoseconds("diagnostics.sensor_timeout_sec"),
             settings.number("diagnostics.latency_warn_ms"),
         )
+        self._watch = SensorWatch(self._pipeline.tally, settings.flag("health.mask_bad_sensors"))
         self._throttle = Throttle(WARNING_S)
         self._worker: NewestWorker[_Job] | None = None
         self._levels: dict[str, int] = {}
@@ -144,6 +146,7 @@ class Session:
             self._worker.stop()
             self._worker = None
         self._pipeline.reset()
+        self._watch.reset()
         self._detector.reset_memory("deactivated")
 
     def close(self) -> None:
@@ -159,6 +162,7 @@ class Session:
     def reset(self) -> None:
         """Forget readings, ego motion and earlier frames."""
         self._pipeline.reset()
+        self._watch.reset()
         self._detector.reset_memory("asked to")
 
     def apply(self, settings: NodeSettings) -> None:
@@ -170,6 +174,7 @@ class Session:
         self._detector.thresholds = thresholds(settings, self._bundle)
         self._health.timeout_ns = settings.nanoseconds("diagnostics.sensor_timeout_sec")
         self._health.latency_warn_ms = settings.number("diagnostics.latency_warn_ms")
+        self._watch.masks_bad_sensors = settings.flag("health.mask_bad_sensors")
         self._settings = settings
 
     def _now_ns(self) -> int:
@@ -208,7 +213,8 @@ class Session:
         """Answer one frame; runs in the inference thread."""
         begin_s = time.perf_counter()
         frame = job.frame.finish()
-        if frame is None:  # all that was in it is corrupt, which was counted
+        frame = None if frame is None else self._watch.admit(frame)
+        if frame is None:  # all that was in it is corrupt or bad, which diagnostics tell
             return
         images_ms = (time.perf_counter() - begin_s) * 1e3
         self._detector.set_rig(job.rig)
@@ -260,6 +266,7 @@ class Session:
             self._warn(problem)
         self._health.note_problems(problems, now_ns)
         self._state.has_subscriber = self._outputs.has_subscriber
+        self._state.findings, self._state.masked = self._watch.findings, self._watch.masked
         self._state.substitution = self._backend.substitution
         self._state.is_time_standing = now_ns == 0 and self._steady_s() > self._clock_due_s
         statuses = self._health.evaluate(self._pipeline, self._state, now_ns)

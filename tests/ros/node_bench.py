@@ -2,6 +2,7 @@
 """A detector node over real DDS, and somebody who feeds it and listens."""
 
 import gc
+import random
 import threading
 import time
 from array import array
@@ -54,15 +55,23 @@ def to_time(stamp_ns):
     return Time(sec=seconds, nanosec=nanoseconds)
 
 
+def picture(stamp_ns, grey):
+    """A grey picture with a mark that changes: one that repeats is that of a frozen camera."""
+    pixels = np.full((HEIGHT, WIDTH, 3), grey, np.uint8)
+    if grey:
+        pixels[:8, :8] = grey + random.Random(stamp_ns).randrange(-40, 40)
+    return pixels
+
+
 def image(stamp_ns, grey=51, frame="cam_a"):
     message = Image(height=HEIGHT, width=WIDTH, step=WIDTH * 3, encoding="rgb8")
     message.header.stamp, message.header.frame_id = to_time(stamp_ns), frame
-    message.data = array("B", bytes([grey]) * (HEIGHT * WIDTH * 3))
+    message.data = array("B", picture(stamp_ns, grey).tobytes())
     return message
 
 
 def compressed(stamp_ns, grey=51, frame="cam_b"):
-    pixels = np.full((HEIGHT, WIDTH, 3), grey, np.uint8)
+    pixels = picture(stamp_ns, grey)
     message = CompressedImage(format="jpeg")
     message.header.stamp, message.header.frame_id = to_time(stamp_ns), frame
     message.data = array("B", cv2.imencode(".jpg", pixels)[1].tobytes())

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from imkd_core.health.faults import BLURRED, FROZEN, Finding
 from imkd_core.types import SensorRig
 from imkd_ros.bridge.sensors import sensor_set_from_mapping
 from imkd_ros.bridge.tally import FRAMES, Problem, Tally
@@ -171,3 +172,39 @@ def test_a_backend_that_stands_in_for_another_is_a_warning_that_says_why(bench):
     assert found.level == WARN
     assert found.message.startswith(f"{bench.state.substitution}; ")
     assert "cleaned up and configured" in found.message
+
+
+@pytest.mark.parametrize("is_masked", [True, False])
+def test_a_fault_of_a_sensor_that_sends_is_told_with_its_remedy_and_whether_it_is_used(
+    bench, is_masked
+):
+    bench.hear(10 * SECOND)
+    bench.state.findings = (
+        Finding(sensor="A", fault=FROZEN, since_ns=1, is_certain=True),
+        Finding(sensor="B", fault=BLURRED, since_ns=1, is_certain=False),
+    )
+    bench.state.masked = frozenset({"A"}) if is_masked else frozenset()
+    found = bench.judge(10 * SECOND)
+    assert (found["A"].level, found["B"].level, found["R"].level) == (WARN, WARN, OK)
+    assert "start its driver again" in found["A"].message
+    assert found["A"].message.endswith("(left out of the frames)" if is_masked else "(still used)")
+    assert "clean the lens" in found["B"].message
+    assert found["B"].message.endswith("(still used)")
+    assert found["frames"].values["cameras"] == ("1/2" if is_masked else "2/2")
+    assert found["frames"].level == (WARN if is_masked else OK)
+
+
+def test_what_was_seen_last_is_not_told_while_nothing_is_inferred(bench):
+    bench.hear(10 * SECOND)
+    bench.state.findings = (Finding(sensor="A", fault=FROZEN, since_ns=1, is_certain=True),)
+    bench.state.masked = frozenset({"A"})
+    bench.state.has_subscriber = False
+    found = bench.judge(10 * SECOND)
+    assert {status.level for status in found.values()} == {OK}
+
+
+def test_a_silent_sensor_is_called_silent_whatever_it_showed_before(bench):
+    bench.hear(10 * SECOND)
+    bench.state.findings = (Finding(sensor="A", fault=FROZEN, since_ns=1, is_certain=True),)
+    bench.hear(12 * SECOND, ("B", "R"))
+    assert bench.judge(12 * SECOND)["A"].message.startswith("silent")
