@@ -74,10 +74,12 @@ class Histogram:
             )
         self.low, self.high = min(self.low, low), max(self.high, high)
         self._widen(max(-low, high))
-        if self._limit:
-            places = (flat * (BINS / self._limit) + BINS).astype(np.int32)
-            np.clip(places, 0, 2 * BINS - 1, out=places)
-            self._counts += np.bincount(places, minlength=2 * BINS)
+        if not self._limit:  # only zeros so far: they stay in this bin however the bins widen
+            self._counts[BINS] += flat.size
+            return
+        places = (flat * (BINS / self._limit) + BINS).astype(np.int32)
+        np.clip(places, 0, 2 * BINS - 1, out=places)
+        self._counts += np.bincount(places, minlength=2 * BINS)
 
     @property
     def counts(self) -> NDArray[np.int64]:
@@ -126,7 +128,7 @@ def mse_range(histogram: Histogram) -> ValueRange:
     values, counts = values[present], counts[present]
     best = minmax_range(histogram)
     least = np.inf
-    for share in _MSE_SHARES[::-1] if values.size else ():
+    for share in _MSE_SHARES[::-1] if best.high > best.low else ():
         tried = ValueRange(low=histogram.low * share, high=histogram.high * share)
         step = (tried.high - tried.low) / 255
         kept = np.clip(values, tried.low, tried.high)
