@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -164,7 +164,7 @@ def run_entry(
         with tempfile.TemporaryDirectory() as folder, log_path.open("wb") as log:
             json_path = Path(folder) / "report.json"
             command = [sys.executable, *entry.command(quick), "--json", str(json_path)]
-            code = _wait(command, log, 0 if quick else 60 * entry.minutes, say)
+            code = run_to_end(command, log, 0 if quick else 60 * entry.minutes, say)
             report, error = _read_report(json_path, code)
     except OSError as error_of_folder:
         raise DataError(f"cannot write to {log_path.parent}: {error_of_folder}") from None
@@ -175,7 +175,7 @@ def run_entry(
         seconds=round(time.monotonic() - begin_s, 1),
         when=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         report=report,
-        error="" if report is not None else f"{error}\n{_tail(log_path)}",
+        error="" if report is not None else f"{error}\n{tail(log_path)}",
     )
     write_json(part_path(output, entry.name), part.to_json())
     return part
@@ -196,10 +196,14 @@ def part_key(entry: Entry, quick: bool, common: str) -> str:
     return hashlib.sha256(f"{command_line(entry, quick)}\n{common}".encode()).hexdigest()
 
 
-def common_key() -> str:
-    """Return the hash of what all benchmarks hang on: code, models, versions, processor."""
+def common_key(files: Iterable[Path] | None = None) -> str:
+    """Return the hash of what all benchmarks hang on: code, models, versions, processor.
+
+    Args:
+        files: below the checkout, to hash instead of `SOURCES`.
+    """
     digest = hashlib.sha256()
-    for path in sorted(_sources()):
+    for path in sorted(files_of(SOURCES) if files is None else files):
         digest.update(f"{path.relative_to(ROOT)}\0".encode())
         digest.update(path.read_bytes())
     facts = machine_facts()
@@ -208,16 +212,24 @@ def common_key() -> str:
     return digest.hexdigest()
 
 
-def _sources() -> Iterator[Path]:
-    for source in SOURCES:
+def files_of(sources: Iterable[str]) -> Iterator[Path]:
+    """Yield the files that count below places of the checkout; see `SUFFIXES`."""
+    for source in sources:
         place = ROOT / source
         for path in [place] if place.is_file() else place.rglob("*"):
             if path.suffix in SUFFIXES and path.is_file():
                 yield path
 
 
-def _wait(command: list[str], log: Any, expected_s: float, say: Callable[[str], None]) -> int:
-    """Run a command to its end and return its exit code; end it when it takes far too long."""
+def run_to_end(command: list[str], log: Any, expected_s: float, say: Callable[[str], None]) -> int:
+    """Run a command to its end and return its exit code; end it when it takes far too long.
+
+    Args:
+        command: what is run in the root of the checkout, in a process group of its own.
+        log: open file that takes what it prints.
+        expected_s: that it takes, seconds; 0 = nobody knows.
+        say: is told every few seconds how long it has run.
+    """
     limit_s = max(PATIENCE * expected_s, LEAST_PATIENCE_S)
     begin_s = time.monotonic()
     process = subprocess.Popen(
@@ -261,6 +273,7 @@ def _read_report(path: Path, code: int) -> tuple[Report | None, str]:
         return None, f"it left no report: {error}"
 
 
-def _tail(path: Path) -> str:
+def tail(path: Path) -> str:
+    """Return the last lines of a log."""
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     return "\n".join(lines[-_TAIL_LINES:])

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The fault suite: what the detector does when sensors fail, drift and lie.
+
+Runs scenarios one after the other, each in a process of its own, and writes DIR/faults.json: a
+list `goals` (name, value, goal, unit, met) with machine, versions and commands. Leave the machine
+alone meanwhile. Interrupt it at any time and give the same command again: what is done with the
+same sources is kept. Long ones (--list) are run by name alone; in the same DIR they join the
+others. A goal that is missed is a result; the exit code is 1 only where a scenario could not run.
+
+Examples:
+  python -m tests.faults --list
+  python -m tests.faults --output out/faults
+  python -m tests.faults --output out/faults --only sensor_loss overload
+  python -m tests.faults --output out/faults --only soak                  # an hour
+  python -m tests.faults --output out/try --only soak --seconds 60        # does it work at all?
+  python -m tests.faults --output out/faults --publish                    # and docs/reliability.md
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from imkd_core.errors import ConfigError, ImkdError
+from imkd_ros.graph.bag_topics import positive
+from tests.faults.results import DONE, FILE, collect, line, run_scenarios
+from tests.faults.suite import SCENARIOS, chosen
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    made = argparse.ArgumentParser(
+        prog="python -m tests.faults",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = made.add_argument
+    add("--output", type=Path, metavar="DIR", help="folder of the run; the same one goes on")
+    add("--only", nargs="+", default=(), metavar="NAME", help="some scenarios")
+    add("--list", action="store_true", help="name the scenarios and stop")
+    add("--seconds", type=positive, metavar="S", help="length of those whose length is free")
+    add("--publish", action="store_true", help="write docs/reliability.md of what DIR holds")
+    return made
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run scenarios; return 0, 1 where one could not run, 2 where something given is unusable."""
+    options = parser().parse_args(arguments)
+    try:
+        return _list() if options.list else _run(options)
+    except ImkdError as error:
+        sys.stderr.write(f"tests.faults: {error}\n")
+        return 2
+    except KeyboardInterrupt:
+        sys.stderr.write("tests.faults: interrupted; the same command goes on\n")
+        return 130
+
+
+def _list() -> int:
+    for one in SCENARIOS:
+        alone = "" if one.is_whole else ", by name alone"
+        sys.stdout.write(f"{one.name:<20} {one.title} ({one.minutes:g} min{alone})\n")
+    return 0
+
+
+def _run(options: argparse.Namespace) -> int:
+    if options.output is None:
+        raise ConfigError("--output DIR is missing: where faults.json goes")
+    parts = run_scenarios(chosen(options.only), options.output, options.seconds, _say)
+    found = collect(options.output)
+    missed = [row for row in found["goals"] if not row["met"]]
+    _say(f"{len(found['goals'])} figures with a goal, {len(missed)} of them not met")
+    for row in missed:
+        _say(line(row))
+    _say(str(options.output / FILE))
+    if options.publish:
+        from tests.faults.publish import publish
+
+        _say(f"wrote {publish(found)}")
+    return 0 if all(part.status == DONE for part in parts.values()) else 1
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
