@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
 from rosgraph_msgs.msg import Clock
 
-from imkd_core.data.bags.recording import Bag, BagTopic, open_bag
+from imkd_core.data.bags.recording import Bag, BagMessage, BagTopic, open_bag
 from imkd_core.errors import DataError, ImkdError
 from imkd_ros.graph.bag_topics import (
     message_class,
@@ -127,6 +127,10 @@ class BagPlayer(Node):
             write_sent_log(self._options.sent_log, self._sent)
         self._wait_for_acknowledgements()
 
+    def messages(self, topics: Sequence[str]) -> Iterable[BagMessage]:
+        """Return what is played, by rising log time: when each is sent. Override to change it."""
+        return self._bag.messages(topics)
+
     def _may_go_on(self) -> bool:
         return not self._stop.is_set() and bool(self.context.ok())
 
@@ -156,8 +160,10 @@ class BagPlayer(Node):
 
     def _play_once(self) -> None:
         start_ns, start_s = self._bag.start_ns, time.monotonic()
+        end_ns = self._bag.end_ns
         self._clock_ns = -1
-        for message in self._bag.messages(tuple(self._publishers_by_topic)):
+        for message in self.messages(tuple(self._publishers_by_topic)):
+            end_ns = max(end_ns, message.stamp_ns)
             due_s = start_s + (message.stamp_ns - start_ns) * 1e-9 / self._options.rate
             self._run_clock(message.stamp_ns, due_s)
             if not self._may_go_on():
@@ -170,7 +176,7 @@ class BagPlayer(Node):
                 self._sent.append(SentMessage(message.topic, message.stamp_ns, sent_ns))
             self._publishers_by_topic[message.topic].publish(message.cdr)
             self.counts[message.topic] += 1
-        end_ns = self._bag.end_ns + round(self._options.linger_s * 1e9)
+        end_ns += round(self._options.linger_s * 1e9)
         self._run_clock(end_ns, start_s + (end_ns - start_ns) * 1e-9 / self._options.rate)
 
     def _run_clock(self, stamp_ns: int, due_s: float) -> None:
@@ -246,7 +252,22 @@ def make_parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Play a bag; return 0, or 2 after an error that the user can mend."""
     raw = list(sys.argv[1:] if arguments is None else arguments)
-    values = vars(make_parser().parse_args(remove_ros_args(["", *raw])[1:]))
+    return play(raw, make_parser().parse_args(remove_ros_args(["", *raw])[1:]))
+
+
+def play(
+    raw: Sequence[str],
+    chosen: argparse.Namespace,
+    make: Callable[[Bag, PlayerOptions, threading.Event], BagPlayer] = BagPlayer,
+) -> int:
+    """Play a bag as the command line says; return 0, or 2 after an error that the user can mend.
+
+    Args:
+        raw: the command line, for rclpy.
+        chosen: what `make_parser` made of it.
+        make: makes the player.
+    """
+    values = vars(chosen)
     path = values.pop("bag")
     for name in ("topics", "wait_for", "best_effort"):
         values[name] = tuple(values[name])
@@ -255,7 +276,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     player = None
     try:
         with stop_on_signals() as stop, open_bag(path) as bag:
-            player = BagPlayer(bag, options, stop)
+            player = make(bag, options, stop)
             player.play()
     except ImkdError as error:
         sys.stderr.write(f"bag_player: {error}\n")

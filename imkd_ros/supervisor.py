@@ -112,7 +112,7 @@ class _Run:
             self._start_node(client)
             self._connect(client)
             player = player_arguments(self._options, topics)
-            self._processes.start(PLAYER, "imkd_ros.player", player)
+            self._processes.start(PLAYER, self._options.player, player)
             is_played = client.wait_until(self._is_played, float("inf"))
             self._require(is_played, "the player did not end")
             if self._processes.exit_codes[PLAYER] == 0:
@@ -144,6 +144,8 @@ class _Run:
     def _connect(self, client: GraphClient) -> None:
         """Wait until recorder and this process hear the node's outputs."""
         client.count(self._outputs[0], "vision_msgs/msg/Detection3DArray")
+        for topic, type_name in self._observer.topics.items():
+            client.listen(topic, type_name, self._observer.on_message)
         timeout_s = self._options.ready_timeout_s
         connected = client.wait_until(
             lambda: not client.missing_listeners(self._outputs, "bag_recorder"), timeout_s

@@ -97,6 +97,17 @@ class GraphClient:
         profile = qos_profile(depth=500, is_reliable=True, is_latched=False)
         self._node.create_subscription(message_class(type_name), topic, add, profile, raw=True)
 
+    def listen(
+        self, topic: str, type_name: str, on_message: Callable[[str, bytes, int], None]
+    ) -> None:
+        """Hand over each message of a topic: its name, the CDR bytes, when it came (steady, ns)."""
+
+        def take(cdr: Any) -> None:
+            on_message(topic, bytes(cdr), time.monotonic_ns())
+
+        profile = qos_profile(depth=500, is_reliable=True, is_latched=False)
+        self._node.create_subscription(message_class(type_name), topic, take, profile, raw=True)
+
     def counted(self, topic: str) -> int:
         """Return how many messages came since `count`."""
         return self._counts[topic]

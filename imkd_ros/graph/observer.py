@@ -2,13 +2,19 @@
 """What somebody who measures a graph is told while it runs. No ROS in here."""
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 
 class GraphObserver:
     """Is called by the supervisor in its own thread; override what is of interest.
 
     All times are of the steady clock (`time.monotonic`), which all processes of a machine share.
+
+    Attributes:
+        topics: full name -> type of the topics whose messages it wants, beside the boxes.
     """
+
+    topics: Mapping[str, str] = MappingProxyType({})
 
     def on_active(self, seconds: float) -> None:
         """The node is active; it took so long from the request to configure it."""
@@ -21,5 +27,14 @@ class GraphObserver:
 
         Args:
             stamp_ns: of the frame, in the time of the bag.
+            arrived_ns: on the steady clock.
+        """
+
+    def on_message(self, topic: str, cdr: bytes, arrived_ns: int) -> None:
+        """A message of one of `topics` has arrived in this process.
+
+        Args:
+            topic: full name.
+            cdr: the serialised message, with its 4-byte CDR header.
             arrived_ns: on the steady clock.
         """

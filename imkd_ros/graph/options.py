@@ -40,6 +40,8 @@ class GraphOptions:
         log_folder: logs of all processes; None = a new temporary folder.
         domain_id: ROS domain; None = ROS_DOMAIN_ID, or a free one.
         sent_log: where the player says when it sent each message; None = it does not.
+        player: module of the player; one that takes the same arguments.
+        player_options: arguments of the player before the others.
     """
 
     bag: Path
@@ -57,6 +59,8 @@ class GraphOptions:
     log_folder: Path | None = None
     domain_id: int | None = None
     sent_log: Path | None = None
+    player: str = "imkd_ros.player"
+    player_options: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse impossible numbers and names."""
@@ -162,6 +166,7 @@ def player_arguments(options: GraphOptions, topics: Sequence[str]) -> list[str]:
     # /clock runs on for a second, so that the last frame's deadline passes.
     sent = [] if options.sent_log is None else ["--sent-log", str(options.sent_log)]
     return [
+        *options.player_options,
         *(str(options.bag), "--rate", str(options.rate), "--loop", str(options.passes)),
         *("--wait-timeout", str(options.ready_timeout_s), "--delay", "0.5", "--linger", "1.0"),
         *(*sent, "--wait-for", *topics, "/clock"),
