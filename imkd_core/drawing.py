@@ -21,6 +21,7 @@ WHITE: Color = (255, 255, 255)
 MUTED: Color = (150, 160, 175)
 DARK: Color = (18, 22, 29)
 BLACK: Color = (0, 0, 0)
+WARNING: Color = (255, 176, 80)
 
 #: Ten colours for classes, in label order: Okabe and Ito's set, brightened for dark ground, and
 #: three that differ from it in lightness. They can be told apart with any kind of colour vision.

@@ -5,6 +5,8 @@ All pictures are (H, W, 3) uint8 RGB. Predictions have the colour of their class
 thin and white; the front of a box is shaded. Seen from above, forward is up and left is left.
 """
 
+from collections.abc import Mapping
+
 import cv2
 import numpy as np
 from numpy.typing import ArrayLike
@@ -19,6 +21,12 @@ from imkd_core.types import Detections, Frame, SensorRig
 
 #: Range at which the colour of radar returns ends.
 RADAR_RANGE_M = 60.0
+
+#: Radar returns slower than this get no line: most of the world stands still.
+_SLOW_RETURN_MPS = 1.0
+
+#: Lines that cross out the tile of a camera without an image.
+_CROSS: drawing.Color = (52, 60, 72)
 
 
 def encode_png(picture: Picture) -> bytes:
@@ -46,11 +54,14 @@ def camera_mosaic(
     *,
     radar: bool = True,
     tile_width_px: int = 800,
+    missing: Mapping[str, str] | None = None,
+    suspect: Mapping[str, str] | None = None,
+    legend: bool = True,
 ) -> Picture:
     """Return all cameras of the rig side by side, with boxes and radar returns.
 
     Cameras that look forward stand above those that look back, each row from the vehicle's left
-    to its right; no picture is mirrored. A camera without an image gets a dark tile that says so.
+    to its right; no picture is mirrored. A camera without an image gets a dark tile that says why.
     Boxes and returns are brought to the ego frame at each camera's exposure. Images of cameras
     with lens distortion are shown rectified.
 
@@ -61,17 +72,26 @@ def camera_mosaic(
         truth: true boxes, likewise.
         radar: whether to draw the radar returns.
         tile_width_px: width of each camera's tile.
+        missing: camera -> why it has no image; "no image" where it is not told.
+        suspect: camera -> fault of an image that is shown all the same; written beside its name.
+        legend: whether a strip below says what the colours mean.
     """
     points_ego = radar_points(frame, rig) if radar else np.zeros((0, 3))
+    reasons, faults, size_px = missing or {}, suspect or {}, tile_width_px
     tiles = {
-        name: _camera_tile(frame, rig, name, (detections, truth), points_ego, tile_width_px)
+        name: _camera_tile(
+            frame, rig, name, (detections, truth), points_ego, size_px, faults.get(name, "")
+        )
+        if name in frame.cameras
+        else _empty_tile(rig, name, reasons.get(name, "no image"), size_px)
         for name in rig.cameras
     }
     rows = [[tiles[name] for name in row] for row in driving_order(rig)]
     parts = [_joined_row(row, max(len(other) for other in rows)) for row in rows]
     width_px = parts[0].shape[1] if parts else tile_width_px
     items = _legend_items(detections, truth, with_radar=len(points_ego) > 0)
-    return np.concatenate([*parts, drawing.legend_strip(items, width_px)])
+    strips = [drawing.legend_strip(items, width_px)] if legend or not parts else []
+    return np.concatenate([*parts, *strips])
 
 
 def driving_order(rig: SensorRig, most_columns: int = 4) -> list[list[str]]:
@@ -112,6 +132,22 @@ def radar_points(frame: Frame, rig: SensorRig) -> Float64:
     return np.concatenate([np.zeros((0, 3)), *clouds])
 
 
+def radar_velocities(frame: Frame, rig: SensorRig) -> Float64:
+    """Return (P, 2) radial velocities over ground of `radar_points`, metres a second, likewise."""
+    turned = [
+        _turned(frame.motion_at(cloud.stamp_ns) @ rig.radars[name], cloud.points[:, 4:6])
+        for name, scans in frame.radars.items()
+        if name in rig.radars
+        for cloud in scans
+    ]
+    return np.concatenate([np.zeros((0, 2)), *turned])
+
+
+def _turned(to_from: Float64, velocities: ArrayLike) -> Float64:
+    """Return (P, 2) level vectors, given in one frame, in another."""
+    return np.asarray(velocities, dtype=np.float64) @ to_from[:2, :2].T
+
+
 def _camera_tile(
     frame: Frame,
     rig: SensorRig,
@@ -119,13 +155,11 @@ def _camera_tile(
     boxes: tuple[Detections | None, Detections | None],
     points_ego: Float64,
     width_px: int,
+    fault: str,
 ) -> Picture:
     """Return one camera's picture with (predicted, true) boxes and (P, 3) radar points."""
-    camera, image = rig.cameras[name], frame.cameras.get(name)
-    if image is None:
-        size_px = (tile_height(camera, width_px), width_px)
-        return _empty_tile(size_px, f"{name}: no image")
-    view = open_view(image, camera, frame.motion_at(image.stamp_ns), width_px)
+    image = frame.cameras[name]
+    view = open_view(image, rig.cameras[name], frame.motion_at(image.stamp_ns), width_px)
     detections, truth = boxes
     if detections is not None:
         view.draw_boxes(detections, thin=False)
@@ -134,19 +168,31 @@ def _camera_tile(
     view.draw_points(points_ego, RADAR_RANGE_M)
     labels = LabelPlacer(view.tile, max(width_px / 1850, 0.35))
     age_ms = (image.stamp_ns - frame.stamp_ns) / 1e6
-    labels.place(f"{name}  {age_ms:+.0f} ms", (0, 0, 0, 0), drawing.WHITE)
+    title, color = f"{name}  {age_ms:+.0f} ms", drawing.WHITE
+    if fault:
+        title, color = f"{title}  {fault}", drawing.WARNING
+    labels.place(title, (0, 0, 0, 0), color)
     named = truth if detections is None else detections
     if named is not None:
         view.label_boxes(labels, named, scores=detections is not None)
     return view.tile
 
 
-def _empty_tile(shape: tuple[int, int], text: str) -> Picture:
-    tile = np.full((*shape, 3), drawing.DARK, dtype=np.uint8)
-    width, height = drawing.text_size(text, 0.6)
-    drawing.draw_text(
-        tile, text, ((shape[1] - width) / 2, (shape[0] - height) / 2), drawing.MUTED, 0.6
-    )
+def _empty_tile(rig: SensorRig, name: str, reason: str, width_px: int) -> Picture:
+    """Return a dark tile, crossed out, with the camera's name and why it has no image."""
+    height_px = tile_height(rig.cameras[name], width_px)
+    tile = np.full((height_px, width_px, 3), drawing.DARK, dtype=np.uint8)
+    for start, end in (((0, 0), (width_px, height_px)), ((0, height_px), (width_px, 0))):
+        drawing.draw_line(tile, start, end, _CROSS)
+    center_v = height_px / 2
+    for text, color, top in ((name, drawing.MUTED, -1.1), (reason, drawing.WARNING, 0.3)):
+        scale = min(0.6, 0.6 * 0.92 * width_px / drawing.text_size(text, 0.6)[0])
+        width, height = drawing.text_size(text, scale)
+        left, top_v = (width_px - width) / 2, center_v + top * height - height / 2
+        tile[
+            max(round(top_v) - 3, 0) : round(top_v) + height + 4, round(left) : round(left) + width
+        ] = drawing.DARK
+        drawing.draw_text(tile, text, (left, top_v), color, scale)
     return tile
 
 
@@ -180,6 +226,8 @@ def bev_picture(
     ego: EgoShape | None = None,
     ring_step_m: float = 10.0,
     height_px: int = 1000,
+    radar_velocity_mps: ArrayLike | None = None,
+    legend: bool = True,
 ) -> Picture:
     """Return the bird's-eye view of boxes and radar returns; forward is up, left is left.
 
@@ -191,13 +239,13 @@ def bev_picture(
         ego: outline of the own vehicle.
         ring_step_m: distance between range rings.
         height_px: height of the view; the legend below comes on top.
+        radar_velocity_mps: (P, 2) of the returns: a line of one second's way at those that move.
+        legend: whether a strip below says what the colours mean.
     """
     view = BevView(grid, height_px)
     picture = view.background(ring_step_m)
     points = np.zeros((0, 2)) if radar_points_ego is None else np.asarray(radar_points_ego)
-    colors = drawing.range_colors(points, RADAR_RANGE_M)
-    for pixel, color in zip(view.pixels(points[:, :2]), colors, strict=True):
-        drawing.draw_dot(picture, pixel, color, height_px / 400)
+    _draw_returns(picture, view, points, radar_velocity_mps)
     view.draw_ego(picture, ego or EgoShape())
     if detections is not None:
         view.draw_boxes(picture, detections)
@@ -205,9 +253,25 @@ def bev_picture(
         view.draw_boxes(picture, truth, color=drawing.WHITE)
     if detections is not None:
         _write_scores(picture, view, detections)
+    if not legend:
+        return picture
     items = _legend_items(detections, truth, with_radar=len(points) > 0)
     items.append(("arrow: way in 1 s", drawing.swatch(drawing.MUTED, height_px=2)))
     return np.concatenate([picture, drawing.legend_strip(items, picture.shape[1])])
+
+
+def _draw_returns(
+    picture: Picture, view: BevView, points: Float64, velocity_mps: ArrayLike | None
+) -> None:
+    """Draw (P, 2 or more) radar returns, those that move with a line of one second's way."""
+    start = view.pixels(points[:, :2])
+    way_m = np.zeros((len(points), 2)) if velocity_mps is None else np.asarray(velocity_mps)
+    end = view.pixels(points[:, :2] + way_m)
+    moves = np.linalg.norm(way_m, axis=1) > _SLOW_RETURN_MPS
+    for i, color in enumerate(drawing.range_colors(points, RADAR_RANGE_M)):
+        if moves[i]:
+            drawing.draw_line(picture, start[i], end[i], color)
+        drawing.draw_dot(picture, start[i], color, view.size_px[1] / 400)
 
 
 def _write_scores(picture: Picture, view: BevView, boxes: Detections) -> None:
