@@ -21,6 +21,7 @@ from std_srvs.srv import Trigger
 from imkd_core.errors import ImkdError
 from imkd_ros.bridge.assembly import keep_heap
 from imkd_ros.bridge.parameters import NodeSettings
+from imkd_ros.node.events import TidyGroup
 from imkd_ros.node.parameter_store import ParameterStore
 from imkd_ros.node.session import Session
 
@@ -34,12 +35,18 @@ class DetectorNode(LifecycleNode):
     """Camera images and radar points in, 3D boxes out."""
 
     def __init__(self, **arguments: Any) -> None:
+        self._tidy_group = TidyGroup()
         super().__init__(
             NODE_NAME, automatically_declare_parameters_from_overrides=True, **arguments
         )
         self._session: Session | None = None
         self._store = ParameterStore(self, lambda: self._session is not None, self._on_parameters)
         self._reset_service = self.create_service(Trigger, "~/reset", self._on_reset)
+
+    @property
+    def default_callback_group(self) -> TidyGroup:
+        """What all callbacks are in, unless they say otherwise; one at a time."""
+        return self._tidy_group
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Check everything, load the model, listen to calibration."""

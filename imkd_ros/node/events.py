@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""QoS events that are looked at now and then, not with every message.
+"""Callback groups: QoS events that are looked at now and then; groups that forget what is gone.
 
 rclpy's executor puts everything that it waits for together anew for each message, and the events
 of twenty subscriptions cost it more than all of their messages. They are rare and nobody is in a
@@ -8,10 +8,11 @@ middleware keeps them until they can.
 """
 
 import time
+import weakref
 from collections.abc import Callable
 from typing import Any
 
-from rclpy.callback_groups import CallbackGroup
+from rclpy.callback_groups import CallbackGroup, MutuallyExclusiveCallbackGroup
 from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
 
 #: In every period of so long there is a time of so long in which events are looked at. The node's
@@ -19,7 +20,19 @@ from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallba
 PERIOD_S, OPEN_S = 1.0, 0.15
 
 
-class OccasionalGroup(CallbackGroup):
+class _ForgettingGroup(CallbackGroup):
+    """Forgets what was destroyed; rclpy's groups keep a reference to each for ever, 0.1 KB."""
+
+    def add_entity(self, entity: Any) -> None:
+        """Remember a subscription, timer, service or event for as long as it lives."""
+        self.entities.add(weakref.ref(entity, self.entities.discard))
+
+
+class TidyGroup(_ForgettingGroup, MutuallyExclusiveCallbackGroup):
+    """One callback at a time; what was destroyed is forgotten."""
+
+
+class OccasionalGroup(_ForgettingGroup):
     """Callbacks that are executed in a short part of every period.
 
     Args:

@@ -19,6 +19,7 @@ from imkd_ros.node.events import (
     OccasionalGroup,
     PublisherEvents,
     SubscriptionEvents,
+    TidyGroup,
 )
 
 pytestmark = [pytest.mark.ros, pytest.mark.usefixtures("ros_environment")]
@@ -33,6 +34,19 @@ def test_the_group_is_open_in_a_short_part_of_every_period():
         seen.append(group.can_execute(None))
     assert sum(seen) / len(seen) == pytest.approx(OPEN_S / PERIOD_S, abs=0.01)
     assert OPEN_S > 0.1, "the health timer turns the executor ten times a second"
+
+
+@pytest.mark.parametrize("make", [TidyGroup, OccasionalGroup])
+def test_a_group_knows_what_lives_and_forgets_what_is_gone(make):
+    class Entity:
+        pass
+
+    group, kept = make(), Entity()
+    group.add_entity(kept)
+    for _ in range(100):
+        group.add_entity(Entity())
+    assert group.has_entity(kept)
+    assert len(group.entities) == 1
 
 
 def test_two_that_do_not_fit_are_both_told():
