@@ -130,7 +130,9 @@ class Scenario:
     is_whole: bool = True
 
 
-SCENARIOS: tuple[Scenario, ...] = ()
+SCENARIOS: tuple[Scenario, ...] = (
+    Scenario("sensor_loss", "cameras and radars lost in mid-drive and back", minutes=2.0),
+)
 
 
 def chosen(names: Sequence[str]) -> tuple[Scenario, ...]:
