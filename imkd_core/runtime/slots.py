@@ -2,12 +2,13 @@
 """What the slot synchroniser is set with, gives out, and keeps for each sensor."""
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
 from imkd_core.mapping import require
+from imkd_core.runtime.rhythm import Rhythm
 
 #: Why a reading was dropped.
 DROP_DUPLICATE = "duplicate stamp"
@@ -41,8 +42,8 @@ class SyncSettings:
         tolerance_ns: largest distance of an image, or of a radar's newest scan, from the slot's
             reference stamp. Must cover the rig's stagger (up to one camera period).
         deadline_ns: a slot is given out at the latest this long after its first image arrived.
-        dead_after_ns: a sensor of which nothing came for so long is not waited for; must exceed
-            the longest period of a sensor.
+        dead_after_ns: a sensor of which nothing came for so long is not waited for, nor one that
+            is silent for longer than is usual of it; must exceed the longest period of a sensor.
         jump_ns: a stamp or a clock this far behind is a backward jump, not a late message.
         max_future_ns: stamps further ahead of the time of arrival are dropped.
         max_age_ns: stamps further behind the time of arrival are dropped; None: never.
@@ -134,16 +135,15 @@ class Channel:
     """
 
     __slots__ = (
-        "_intervals_ns",
-        "_max_interval_ns",
         "capacity",
         "entries",
         "in_last_slot",
         "last_arrival_ns",
         "last_drop",
+        "last_heard_ns",
         "name",
         "newest_ns",
-        "period_ns",
+        "rhythm",
     )
 
     def __init__(self, name: str, capacity: int, max_interval_ns: int) -> None:
@@ -152,11 +152,15 @@ class Channel:
         self.entries: deque[Entry] = deque()
         self.newest_ns = 0
         self.last_arrival_ns = 0
-        self.period_ns = 0  # median of the last intervals; 0 while unknown
+        self.last_heard_ns = 0  # as `last_arrival_ns`, on the clock of the time listened
         self.in_last_slot = True
         self.last_drop: str | None = None
-        self._intervals_ns: deque[int] = deque(maxlen=9)
-        self._max_interval_ns = max_interval_ns
+        self.rhythm = Rhythm(max_interval_ns)
+
+    @property
+    def period_ns(self) -> int:
+        """Median of the last intervals of stamps; 0 while unknown."""
+        return self.rhythm.period_ns
 
     @property
     def has_next(self) -> bool:
@@ -170,17 +174,16 @@ class Channel:
             return self.entries[1].stamp_ns
         return self.entries[0].stamp_ns + self.period_ns if self.period_ns else None
 
-    def note_arrival(self, stamp_ns: int, now_ns: int) -> None:
-        """Learn from a reading that is in order."""
-        if self.newest_ns and stamp_ns - self.newest_ns <= self._max_interval_ns:
-            self._intervals_ns.append(stamp_ns - self.newest_ns)
-            self.period_ns = sorted(self._intervals_ns)[len(self._intervals_ns) // 2]
+    def note_arrival(self, stamp_ns: int, now_ns: int, heard_ns: int) -> None:
+        """Learn from a reading that is in order; `heard_ns` is the time listened so far."""
+        self.rhythm.add(stamp_ns, heard_ns)
         self.newest_ns = stamp_ns
         self.last_arrival_ns = now_ns
+        self.last_heard_ns = heard_ns
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: Entry, heard_ns: int) -> None:
         """Append a reading that is in order."""
-        self.note_arrival(entry.stamp_ns, entry.arrival_ns)
+        self.note_arrival(entry.stamp_ns, entry.arrival_ns, heard_ns)
         self.entries.append(entry)
 
     def oldest_unused(self) -> Entry | None:
@@ -237,3 +240,42 @@ def split_of(pending: Sequence[Channel], tolerance_ns: int) -> tuple[int, bool]:
         if gain_ns > best_ns:
             count, best_ns = m, gain_ns
     return count, False
+
+
+def surplus(pending: Sequence[Channel]) -> Iterator[Channel]:
+    """Yield cameras much faster than the usual one while they can skip to the common time.
+
+    The oldest entry of what is yielded has to be taken away before the next is asked for.
+
+    Args:
+        pending: channels with at least one entry.
+    """
+    usual_ns = sorted(c.period_ns for c in pending)[(len(pending) - 1) // 2]
+    common_ns = max(c.entries[0].stamp_ns for c in pending)
+    for channel in pending:
+        while (
+            4 * channel.period_ns < 3 * usual_ns
+            and channel.has_next
+            and abs(channel.entries[1].stamp_ns - common_ns)
+            <= abs(channel.entries[0].stamp_ns - common_ns)
+        ):
+            yield channel
+
+
+def longest_rest_ns(
+    channels: Iterable[Channel], now_ns: int, heard_ns: int, dead_after_ns: int
+) -> int:
+    """Return how long the next reading of any channel may still take; negative: none is awaited.
+
+    Args:
+        channels: to look at.
+        now_ns: time now.
+        heard_ns: time listened until now.
+        dead_after_ns: silence after which a channel is not awaited in any case.
+    """
+    longest_ns = -1
+    for channel in channels:
+        rest_ns = channel.last_heard_ns + channel.rhythm.patience_ns - heard_ns
+        if rest_ns > longest_ns and now_ns - channel.last_arrival_ns <= dead_after_ns:
+            longest_ns = rest_ns
+    return longest_ns

@@ -7,10 +7,14 @@ latest. Images wait in a short queue per camera and are taken in order; where ta
 of some cameras makes the slot tighter by more than half a frame period, a message was lost on the
 way and the slot is split there. All time comes in as arguments: the same sequence of calls gives
 the same slots. One message costs O(N) steps of N sensors.
+
+A sensor that is silent for longer than is usual of it (`rhythm`) is not waited for, and once all
+cameras are, the radars make the slots. Only time in which somebody listened counts as silence:
+where nothing was called for a while, messages wait outside, and which comes first means nothing.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -37,9 +41,14 @@ from imkd_core.runtime.slots import (
     Entry,
     Slot,
     SyncSettings,
+    longest_rest_ns,
     split_of,
+    surplus,
 )
 from imkd_core.types import MAX_STAMP_NS
+
+#: A longer time between two calls counts as so much silence and no more.
+_LISTEN_NS = 30_000_000
 
 
 class SlotSynchronizer:
@@ -87,16 +96,21 @@ class SlotSynchronizer:
 
     @property
     def next_deadline_ns(self) -> int | None:
-        """When `poll` should be called if nothing arrives; None while there is nothing to wait for.
-
-        On the clock of the `now_ns` arguments.
-        """
-        due_ns = self._due_ns(self._drivers())
-        if due_ns is not None:
+        """When `poll` is due if nothing arrives, on the clock of `now_ns`; None: never."""
+        drivers = self._drivers()
+        due_ns = self._due_ns(drivers)
+        if due_ns is None and all(e.is_used for c in self._radars for e in c.entries):
+            return None
+        awaited = self._cameras if due_ns is None else (*drivers, *self._radars)
+        rest_ns = self._rest_ns(awaited)
+        if rest_ns < 0 or (due_ns is not None and due_ns <= self._now_ns + rest_ns):
             return due_ns
-        if any(not entry.is_used for c in self._radars for entry in c.entries):
-            return max(c.last_arrival_ns for c in self._cameras) + self._settings.dead_after_ns + 1
-        return None
+        return self._now_ns + 1 + min(rest_ns, _LISTEN_NS)
+
+    @property
+    def silent(self) -> tuple[str, ...]:
+        """Sensors that came and are silent now for longer than is usual of them."""
+        return tuple(c.name for c in self._channels.values() if c.newest_ns and self._is_silent(c))
 
     def reset(self) -> None:
         """Forget all readings and when sensors were seen; counters stay."""
@@ -123,7 +137,7 @@ class SlotSynchronizer:
             self._drop(channel, reason or DROP_UNKNOWN)
             return slots
         channel = self._channels[sensor]  # a backward jump has made new ones
-        channel.add(Entry(stamp_ns, self._now_ns, reading))
+        channel.add(Entry(stamp_ns, self._now_ns, reading), self._heard_ns)
         if len(channel.entries) > channel.capacity:
             self._discard_oldest(channel, DROP_OVERFLOW)
         return slots + self._finished()
@@ -136,7 +150,7 @@ class SlotSynchronizer:
     def _clear(self) -> None:
         settings = self._settings
         self._start_ns: int | None = None
-        self._now_ns = 0
+        self._now_ns = self._heard_ns = 0
         self._last_reference_ns = 0
         held, limit_ns = settings.queue, settings.dead_after_ns
         self._cameras = [Channel(name, held, limit_ns) for name in settings.cameras]
@@ -146,22 +160,23 @@ class SlotSynchronizer:
 
     def _advance_clock(self, now_ns: int) -> None:
         if now_ns < self._now_ns - self._settings.jump_ns:
-            self._jump()
+            self._jumps += 1
+            self.reset()
         if self._start_ns is None:
             self._start_ns = self._now_ns = now_ns
-            for channel in self._channels.values():
-                channel.last_arrival_ns = now_ns
-        self._now_ns = max(now_ns, self._now_ns)
+            self._await_all()
+        now_ns = max(now_ns, self._now_ns)
+        self._heard_ns += min(now_ns - self._now_ns, _LISTEN_NS)
+        self._now_ns = now_ns
 
     def _end_pause(self) -> None:
         """Wait for all sensors again after a time in which none came, as at the start."""
         if not any(map(self._is_alive, self._channels.values())):
-            for channel in self._channels.values():
-                channel.last_arrival_ns = self._now_ns
+            self._await_all()
 
-    def _jump(self) -> None:
-        self._jumps += 1
-        self.reset()
+    def _await_all(self) -> None:
+        for channel in self._channels.values():
+            channel.last_arrival_ns, channel.last_heard_ns = self._now_ns, self._heard_ns
 
     def _refusal(self, channel: Channel, stamp_ns: int) -> str | None:
         """Return why a reading is not taken; a stamp far in the past means time has jumped."""
@@ -169,14 +184,15 @@ class SlotSynchronizer:
             return reason
         if stamp_ns < channel.newest_ns - self._settings.jump_ns:
             now_ns = self._now_ns
-            self._jump()
+            self._jumps += 1
+            self.reset()
             self._advance_clock(now_ns)
             return None
         if stamp_ns <= channel.newest_ns:
             return DROP_DUPLICATE if stamp_ns == channel.newest_ns else DROP_ORDER
         was_missing = channel in self._cameras and not channel.in_last_slot
         if was_missing and stamp_ns <= self._last_reference_ns:
-            channel.note_arrival(stamp_ns, self._now_ns)
+            channel.note_arrival(stamp_ns, self._now_ns, self._heard_ns)
             return DROP_LATE
         return None
 
@@ -202,9 +218,19 @@ class SlotSynchronizer:
     def _is_alive(self, channel: Channel) -> bool:
         return self._now_ns - channel.last_arrival_ns <= self._settings.dead_after_ns
 
+    def _rest_ns(self, channels: Iterable[Channel]) -> int:
+        """Return how long readings of any of the channels are awaited; negative: of none."""
+        return longest_rest_ns(channels, self._now_ns, self._heard_ns, self._settings.dead_after_ns)
+
+    def _is_silent(self, channel: Channel) -> bool:
+        return self._rest_ns((channel,)) < 0
+
     def _drivers(self) -> list[Channel]:
-        """Return the channels that make slots: the cameras, or the radars if no camera lives."""
-        return self._cameras if any(map(self._is_alive, self._cameras)) else self._radars
+        """Return the channels that make slots: the cameras, or the radars if no camera sends."""
+        for channel in self._cameras:
+            if channel.entries:
+                return self._cameras
+        return self._cameras if self._rest_ns(self._cameras) >= 0 else self._radars
 
     def _due_ns(self, drivers: list[Channel]) -> int | None:
         arrivals_ns = [e.arrival_ns for c in drivers if (e := c.oldest_unused()) is not None]
@@ -234,13 +260,13 @@ class SlotSynchronizer:
             return group
         reference_ns = max(entry.stamp_ns for _, entry in group)
         near = [c for c in self._radars if c.scans_near(reference_ns, self._settings)]
-        return group if all(c in near or not self._is_alive(c) for c in self._radars) else None
+        return group if all(c in near or self._is_silent(c) for c in self._radars) else None
 
     def _is_waiting(self, drivers: list[Channel], due_ns: int) -> bool:
-        """Return whether a live driver without a reading can still give one in time."""
+        """Return whether a driver without a reading can still be expected to give one in time."""
         return any(
             c.oldest_unused() is None
-            and self._is_alive(c)
+            and not self._is_silent(c)
             and c.last_arrival_ns + c.period_ns <= due_ns
             for c in drivers
         )
@@ -248,7 +274,8 @@ class SlotSynchronizer:
     def _camera_group(self, is_due: bool) -> list[tuple[Channel, Entry]] | None:
         """Choose one image a camera; drop what is too old; None when it pays to wait."""
         pending = [c for c in self._cameras if c.entries]
-        self._skip_surplus(pending)
+        for channel in surplus(pending):
+            self._discard_oldest(channel, DROP_SUPERSEDED)
         pending.sort(key=lambda c: c.entries[0].stamp_ns)
         count, is_forced = split_of(pending, self._settings.tolerance_ns)
         older = pending[:count]
@@ -262,19 +289,6 @@ class SlotSynchronizer:
         for channel in older:
             self._discard_oldest(channel, DROP_SUPERSEDED if channel.has_next else DROP_TOLERANCE)
         return self._next_group()  # what is left may have to wait again
-
-    def _skip_surplus(self, pending: list[Channel]) -> None:
-        """Let cameras that are much faster than the usual one skip to the newest common time."""
-        usual_ns = sorted(c.period_ns for c in pending)[(len(pending) - 1) // 2]
-        common_ns = max(c.entries[0].stamp_ns for c in pending)
-        for channel in pending:
-            while (
-                4 * channel.period_ns < 3 * usual_ns
-                and channel.has_next
-                and abs(channel.entries[1].stamp_ns - common_ns)
-                <= abs(channel.entries[0].stamp_ns - common_ns)
-            ):
-                self._discard_oldest(channel, DROP_SUPERSEDED)
 
     def _emit(self, group: list[tuple[Channel, Entry]]) -> Slot | None:
         reference_ns = max(entry.stamp_ns for _, entry in group)
@@ -324,9 +338,11 @@ class SlotSynchronizer:
             return f"dropped: {channel.last_drop}" if channel.last_drop else MISSING_NEVER
         if channel.last_drop is not None and channel.last_drop != DROP_LATE:
             return f"dropped: {channel.last_drop}"
-        if not self._is_alive(channel):
+        if channel.entries and channel in self._cameras:
+            return MISSING_LOST
+        if self._is_silent(channel):
             return MISSING_SILENT
         if channel.entries:
-            return MISSING_TOLERANCE if channel in self._radars else MISSING_LOST
+            return MISSING_TOLERANCE
         is_due = self._now_ns >= channel.last_arrival_ns + channel.period_ns
         return MISSING_LATE if is_due or channel.last_drop else MISSING_NOT_DUE

@@ -17,9 +17,9 @@ def channels(*stamps: tuple[int, ...], period: int = PERIOD) -> list[Channel]:
     for i, waiting in enumerate(stamps):
         channel = Channel(f"camera {i}", 4, 1000)
         for k in (-2, -1):
-            channel.note_arrival(1000 + waiting[0] + k * period, 0)
+            channel.note_arrival(1000 + waiting[0] + k * period, 0, 0)
         for stamp in waiting:
-            channel.add(Entry(1000 + stamp, 0, None))
+            channel.add(Entry(1000 + stamp, 0, None), 0)
         made.append(channel)
     return made
 
@@ -71,7 +71,7 @@ def test_without_a_known_period_only_the_tolerance_splits() -> None:
     pending = []
     for stamp in (1000, 1079):
         channel = Channel("camera", 4, 1000)
-        channel.add(Entry(stamp, 0, None))
+        channel.add(Entry(stamp, 0, None), 0)
         pending.append(channel)
     assert split_of(pending, 100) == (0, False)
     assert split_of(pending, 50) == (1, True)
@@ -92,12 +92,12 @@ def test_the_period_is_the_median_of_the_intervals() -> None:
     channel = Channel("camera", 4, 1000)
     assert channel.period_ns == 0
     for stamp in (1000, 1080, 1160, 2000, 2081, 2160):
-        channel.note_arrival(stamp, 0)
+        channel.note_arrival(stamp, 0, 0)
     assert channel.period_ns == 80
 
 
 def test_an_outage_is_not_a_period() -> None:
     channel = Channel("camera", 4, 1000)
     for stamp in (5000, 6000, 7001):
-        channel.note_arrival(stamp, 0)
+        channel.note_arrival(stamp, 0, 0)
     assert channel.period_ns == 1000
