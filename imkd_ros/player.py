@@ -131,6 +131,10 @@ class BagPlayer(Node):
         """Return what is played, by rising log time: when each is sent. Override to change it."""
         return self._bag.messages(topics)
 
+    def is_logged(self, message: BagMessage) -> bool:
+        """Whether the sent log has a message. Override to make it shorter."""
+        return bool(message.topic)
+
     def _may_go_on(self) -> bool:
         return not self._stop.is_set() and bool(self.context.ok())
 
@@ -171,7 +175,7 @@ class BagPlayer(Node):
             self.largest_delay_s = max(self.largest_delay_s, time.monotonic() - due_s)
             if message.stamp_ns - self._clock_ns >= self._clock_lag_ns:
                 self._publish_clock(message.stamp_ns)
-            if self._options.sent_log is not None:
+            if self._options.sent_log is not None and self.is_logged(message):
                 sent_ns = time.monotonic_ns()
                 self._sent.append(SentMessage(message.topic, message.stamp_ns, sent_ns))
             self._publishers_by_topic[message.topic].publish(message.cdr)

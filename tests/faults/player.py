@@ -12,7 +12,7 @@ from rclpy.utilities import remove_ros_args
 
 from imkd_core.data.bags.recording import Bag, BagMessage
 from imkd_ros.player import BagPlayer, PlayerOptions, make_parser, play
-from tests.faults.injection import Injector
+from tests.faults.injection import Injector, is_picture
 from tests.faults.plan import Plan, played_topics, timeline
 
 
@@ -28,6 +28,10 @@ class FaultyPlayer(BagPlayer):
         """Return the plan's messages with its faults."""
         injector = Injector(self._plan.faults, self._drive.start_ns, self._plan.seed)
         return injector.sent(timeline(self._drive, self._plan))
+
+    def is_logged(self, message: BagMessage) -> bool:
+        """Log images alone: an hour of everything would be a million lines."""
+        return is_picture(message)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -8,28 +8,13 @@ one before it, from the loss to a second after the return.
 
 from dataclasses import dataclass
 
+from imkd_core.data.nuscenes.reader import CAMERAS, RADARS
 from imkd_core.health.degradation import Level
 from tests.faults.injection import Fault
 from tests.faults.judge import NO_STATUS, crashes, frames_to_full, gap_periods, right_after_s, worst
 from tests.faults.live import Run, play
 from tests.faults.plan import Plan
 from tests.faults.suite import Context, Figure, told
-
-CAMERAS = (
-    "CAM_FRONT",
-    "CAM_FRONT_RIGHT",
-    "CAM_BACK_RIGHT",
-    "CAM_BACK",
-    "CAM_BACK_LEFT",
-    "CAM_FRONT_LEFT",
-)
-RADARS = (
-    "RADAR_FRONT",
-    "RADAR_FRONT_LEFT",
-    "RADAR_FRONT_RIGHT",
-    "RADAR_BACK_LEFT",
-    "RADAR_BACK_RIGHT",
-)
 
 #: Case -> sensors that are lost, and the level that must be told.
 CASES: dict[str, tuple[tuple[str, ...], Level]] = {

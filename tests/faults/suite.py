@@ -132,6 +132,13 @@ class Scenario:
 
 SCENARIOS: tuple[Scenario, ...] = (
     Scenario("sensor_loss", "cameras and radars lost in mid-drive and back", minutes=2.0),
+    Scenario("message_loss", "half and nine tenths of a camera's images lost", minutes=0.7),
+    Scenario("stamps", "stamps of the future, the past, 0, 2106; out of order; twice"),
+    Scenario("bad_data", "black, covered, frozen; corrupt JPEG; radar of NaN and inf", minutes=1.2),
+    Scenario("late", "a camera 50 to 400 ms late", minutes=0.7),
+    Scenario("camera_info_change", "CameraInfo changes in mid-drive", minutes=0.8),
+    Scenario("tf", "transforms late or gone", minutes=0.9),
+    Scenario("overload", "twice the rate", minutes=0.7),
 )
 
 
