@@ -16,7 +16,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -121,6 +121,7 @@ class PendingFrame:
         cameras: name -> image.
         radars: name -> scans, newest first.
         reference_from_ego, odom_from_ego: see `imkd_core.types.Frame`.
+        missing: sensor -> why it is not in the frame.
     """
 
     stamp_ns: int
@@ -128,6 +129,7 @@ class PendingFrame:
     radars: Mapping[str, tuple[RadarCloud, ...]]
     reference_from_ego: Mapping[int, Float64]
     odom_from_ego: Float64 | None = None
+    missing: Mapping[str, str] = field(default_factory=dict)
 
     def motion_at(self, stamp_ns: int) -> Float64:
         """Return `reference_from_ego` of a reading's stamp; identity where it is unknown."""

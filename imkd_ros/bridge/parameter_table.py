@@ -192,7 +192,8 @@ _SPECS = (
         default=1000.0,
         low=10.0,
         high=60_000.0,
-        description="Silence after which a sensor is not waited for; must exceed the longest "
+        description="Silence after which a sensor is not waited for in any case (one whose period "
+        "is known, after one and a half periods or what is usual of it); must exceed the longest "
         "sensor period and sync.deadline_ms.",
     ),
     ParameterSpec(
@@ -246,6 +247,36 @@ _SPECS = (
         "that is frozen or black, a radar that is frozen or empty. Other faults are told alone.",
     ),
     ParameterSpec(
+        name="policy.degraded",
+        default="publish",
+        choices=("publish", "publish_empty", "stop"),
+        is_live=True,
+        description="What is published of a frame that lacks some of the sensors: its boxes, an "
+        "empty array, or nothing. ~/output/status tells it in any case.",
+    ),
+    ParameterSpec(
+        name="policy.camera_only",
+        default="publish",
+        choices=("publish", "publish_empty", "stop"),
+        is_live=True,
+        description="What is published of a frame without any radar.",
+    ),
+    ParameterSpec(
+        name="policy.radar_only",
+        default="publish",
+        choices=("publish", "publish_empty", "stop"),
+        is_live=True,
+        description="What is published of a frame without any camera.",
+    ),
+    ParameterSpec(
+        name="policy.blind",
+        default="stop",
+        choices=("stop", "publish_empty"),
+        is_live=True,
+        description="What is published while no sensor can be used: nothing, so that an empty "
+        "array always means that nothing was found, or empty arrays twice a second.",
+    ),
+    ParameterSpec(
         name="diagnostics.period_sec",
         default=1.0,
         low=0.1,
@@ -258,7 +289,8 @@ _SPECS = (
         low=0.1,
         high=60.0,
         is_live=True,
-        description="Silence after which a sensor counts as lost.",
+        description="Silence after which a sensor counts as lost; one whose period is known counts "
+        "as lost after three periods, and 0.3 s, where that is sooner.",
     ),
     ParameterSpec(
         name="diagnostics.latency_warn_ms",

@@ -36,6 +36,7 @@ from typing import Any
 
 from imkd_core.errors import CalibrationError, ImkdError
 from imkd_core.geometry import Float64
+from imkd_core.health.degradation import MISSING_UNCALIBRATED
 from imkd_core.runtime.slots import Slot
 from imkd_core.runtime.synchronizer import SlotSynchronizer
 from imkd_core.runtime.transform_tree import TransformTree
@@ -122,6 +123,11 @@ class Pipeline:
     def missing(self) -> Mapping[str, str]:
         """Sensor -> why it is not in the last frame."""
         return self._missing
+
+    @property
+    def silent(self) -> tuple[str, ...]:
+        """Sensors that came and are silent now for longer than is usual of them."""
+        return self._sync.silent
 
     @property
     def counters(self) -> Mapping[str, Mapping[str, int]]:
@@ -305,7 +311,7 @@ class Pipeline:
         for name in slot.readings:
             if name in self.uncalibrated:
                 self.tally.drop(name, "uncalibrated", f"{name}: {self.uncalibrated[name]}")
-                missing[name] = "uncalibrated"
+                missing[name] = MISSING_UNCALIBRATED
         self._missing = MappingProxyType(missing)
         if not self.rig.cameras:
             text = "; ".join(f"{name}: {why}" for name, why in self.uncalibrated.items())
@@ -318,6 +324,7 @@ class Pipeline:
                 radars={n: readings[n] for n in self._sensors.radars if n in readings},
                 reference_from_ego=motion,
                 odom_from_ego=self._motion.pose_at(slot.stamp_ns),
+                missing=self._missing,
             )
         ]
 

@@ -150,6 +150,7 @@ def test_a_missing_camera_is_left_out_at_the_deadline_with_the_reason():
     (frame,) = pipeline.poll(due_ns)
     assert tuple(frame.cameras) == ("A",)
     assert "B" in pipeline.missing
+    assert frame.missing == pipeline.missing
 
 
 def test_without_calibration_frames_are_refused_and_counted_with_the_remedy():
