@@ -23,7 +23,7 @@ from pathlib import Path
 
 from imkd_core.errors import ConfigError, ImkdError
 from imkd_ros.graph.bag_topics import positive
-from tests.faults.results import DONE, FILE, collect, line, run_scenarios
+from tests.faults.results import DONE, FILE, Wish, collect, line, run_scenarios
 from tests.faults.suite import SCENARIOS, chosen
 
 
@@ -39,6 +39,7 @@ def parser() -> argparse.ArgumentParser:
     add("--only", nargs="+", default=(), metavar="NAME", help="some scenarios")
     add("--list", action="store_true", help="name the scenarios and stop")
     add("--seconds", type=positive, metavar="S", help="length of those whose length is free")
+    add("--model", default="", help="bundle (default: the one that ships)")
     add("--publish", action="store_true", help="write docs/reliability.md of what DIR holds")
     return made
 
@@ -66,7 +67,8 @@ def _list() -> int:
 def _run(options: argparse.Namespace) -> int:
     if options.output is None:
         raise ConfigError("--output DIR is missing: where faults.json goes")
-    parts = run_scenarios(chosen(options.only), options.output, options.seconds, _say)
+    wish = Wish(seconds=options.seconds, model=options.model)
+    parts = run_scenarios(chosen(options.only), options.output, wish, _say)
     found = collect(options.output)
     missed = [row for row in found["goals"] if not row["met"]]
     _say(f"{len(found['goals'])} figures with a goal, {len(missed)} of them not met")

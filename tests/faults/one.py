@@ -25,6 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("answer", type=Path, help="the JSON file for the figures")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--seconds", type=float, required=True)
+    parser.add_argument("--model", default="")
     options = parser.parse_args(arguments)
     try:
         (scenario,) = chosen([options.name])
@@ -36,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             drives=options.output / "drives",
             seconds=options.seconds,
             is_short=is_short(scenario, options.seconds),
-            bundle=model_bundle(""),
+            bundle=model_bundle(options.model),
         )
         module = importlib.import_module(f"tests.faults.{scenario.name}")
         figures = module.run(context)

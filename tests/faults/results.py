@@ -20,7 +20,7 @@ from typing import Any
 
 from benchmarks.collect import git_state, model_hashes
 from benchmarks.harness import ROOT, write_json
-from benchmarks.machine import machine_facts, package_version
+from benchmarks.machine import idle_warnings, machine_facts, package_version
 from benchmarks.suite_run import common_key, files_of, run_to_end, tail
 from imkd_core.errors import DataError
 from tests.faults.suite import SCENARIOS, Figure, Scenario
@@ -37,6 +37,19 @@ _ROS_PACKAGES = ("ros-rclpy", "ros-rmw-fastrtps-cpp")
 
 
 @dataclass(frozen=True, kw_only=True)
+class Wish:
+    """What is asked of all scenarios of a run.
+
+    Attributes:
+        seconds: length of those whose length is free; None = their own.
+        model: bundle, a folder or a name; "" = the one that ships.
+    """
+
+    seconds: float | None = None
+    model: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Part:
     """What is known of one scenario.
 
@@ -48,6 +61,7 @@ class Part:
         when: it ended, ISO 8601.
         figures: what it found.
         error: the end of its log, when it failed.
+        warnings: what disturbs the figures: others who use the machine.
     """
 
     key: str
@@ -57,6 +71,7 @@ class Part:
     when: str
     figures: tuple[Figure, ...] = ()
     error: str = ""
+    warnings: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the part as plain mappings."""
@@ -66,7 +81,7 @@ class Part:
 def run_scenarios(
     scenarios: Sequence[Scenario],
     output: Path,
-    seconds: float | None = None,
+    wish: Wish | None = None,
     say: Callable[[str], None] = print,
 ) -> dict[str, Part]:
     """Run scenarios, or take what an earlier run left; return name -> part.
@@ -76,22 +91,23 @@ def run_scenarios(
     Args:
         scenarios: in order.
         output: folder, made where it is missing.
-        seconds: length of those whose length is free; None = their own.
+        wish: what is asked of all of them.
         say: takes lines about the progress.
 
     Raises:
         DataError: the folder cannot be written.
     """
+    wish = wish or Wish()
     found: dict[str, Part] = {}
     for number, scenario in enumerate(scenarios, 1):
         head = f"[{number}/{len(scenarios)}] {scenario.name}"
-        key = part_key(scenario, seconds)
+        key = part_key(scenario, wish)
         part = kept_part(output, scenario.name)
         if part is not None and (part.key, part.status) == (key, DONE):
             say(f"{head}: kept from {part.when}")
         else:
-            say(f"{head}: {command_of(scenario, seconds)}")
-            part = _run(scenario, output, seconds, key, lambda text, h=head: say(f"{h}: {text}"))  # type: ignore[misc]
+            say(f"{head}: {command_of(scenario, wish)}")
+            part = _run(scenario, output, wish, key, lambda text, h=head: say(f"{h}: {text}"))  # type: ignore[misc]
             say(f"{head}: {part.status} after {part.seconds:.0f} s")
             say("\n".join(line(figure) for figure in part.figures) or part.error)
         found[scenario.name] = part
@@ -147,10 +163,11 @@ def part_path(output: Path, name: str) -> Path:
     return output / "parts" / f"{name}.json"
 
 
-def command_of(scenario: Scenario, seconds: float | None) -> str:
+def command_of(scenario: Scenario, wish: Wish) -> str:
     """Return what a reader types to run one scenario."""
-    length = f" --seconds {seconds:g}" if is_short(scenario, seconds) else ""
-    return f"python -m tests.faults --output DIR --only {scenario.name}{length}"
+    length = f" --seconds {wish.seconds:g}" if is_short(scenario, wish.seconds) else ""
+    model = f" --model {wish.model}" if wish.model else ""
+    return f"python -m tests.faults --output DIR --only {scenario.name}{length}{model}"
 
 
 def is_short(scenario: Scenario, seconds: float | None) -> bool:
@@ -158,11 +175,17 @@ def is_short(scenario: Scenario, seconds: float | None) -> bool:
     return bool(scenario.seconds) and seconds not in (None, scenario.seconds)
 
 
-def part_key(scenario: Scenario, seconds: float | None) -> str:
+def part_key(scenario: Scenario, wish: Wish) -> str:
     """Return the hash of all that a part hangs on."""
     own = module_files(ROOT / "tests" / "faults" / f"{scenario.name}.py")
     key = common_key({*files_of(_SOURCES), *own})
-    return f"{key}:{seconds if is_short(scenario, seconds) else scenario.seconds}"
+    return f"{key}:{_length_s(scenario, wish)}:{wish.model}"
+
+
+def _length_s(scenario: Scenario, wish: Wish) -> float:
+    if wish.seconds is not None and is_short(scenario, wish.seconds):
+        return wish.seconds
+    return scenario.seconds
 
 
 def module_files(path: Path, root: Path = ROOT) -> set[Path]:
@@ -205,13 +228,14 @@ def _imports(path: Path) -> Iterator[str]:
 def _run(
     scenario: Scenario,
     output: Path,
-    seconds: float | None,
+    wish: Wish,
     key: str,
     say: Callable[[str], None],
 ) -> Part:
     """Run one scenario and keep what it found."""
     log_path = part_path(output, scenario.name).with_suffix(".log")
-    length_s = seconds if is_short(scenario, seconds) else scenario.seconds
+    length_s = _length_s(scenario, wish)
+    busy = idle_warnings()
     begin_s = time.monotonic()
     try:
         log_path.parent.mkdir(parents=True, exist_ok=True)
@@ -219,18 +243,20 @@ def _run(
             answer = Path(folder) / "figures.json"
             command = [sys.executable, "-m", "tests.faults.one", scenario.name, str(answer)]
             command += ["--output", str(output.absolute()), "--seconds", str(length_s)]
-            code = run_to_end(command, log, max(60 * scenario.minutes, 1.2 * (length_s or 0)), say)
+            command += ["--model", wish.model]
+            code = run_to_end(command, log, max(60 * scenario.minutes, 1.2 * length_s), say)
             figures, error = _read(answer, code)
     except OSError as error_of_folder:
         raise DataError(f"cannot write to {log_path.parent}: {error_of_folder}") from None
     part = Part(
         key=key,
-        command=command_of(scenario, seconds),
+        command=command_of(scenario, wish),
         status=DONE if figures else FAILED,
         seconds=round(time.monotonic() - begin_s, 1),
         when=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         figures=figures,
         error="" if figures else f"{error}\n{tail(log_path)}",
+        warnings=tuple(busy),
     )
     write_json(part_path(output, scenario.name), part.to_json())
     return part

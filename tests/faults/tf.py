@@ -60,7 +60,8 @@ def judge_gone(seen: Run) -> list[Figure]:
     due = seen.due_between(GONE_S, BACK_S)
     got = seen.with_one_of(due, [stamp for stamp, _ in seen.answers])
     begin_ns, end_ns = seen.steady_ns(GONE_S), seen.steady_ns(BACK_S)
-    words = [t for t in seen.diagnostics if t.level and begin_ns < t.arrived_ns < end_ns]
+    inside = [t for t in seen.diagnostics if begin_ns < t.arrived_ns < end_ns]
+    words = [t for t in inside if t.level and t.name.endswith(": ego_motion")]
     name = "ego motion gone: told on /diagnostics after"
     if words:
         spent_s = round((words[0].arrived_ns - begin_ns) * 1e-9, 3)
