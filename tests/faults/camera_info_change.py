@@ -11,7 +11,7 @@ from tests.faults.injection import Fault
 from tests.faults.judge import crashes
 from tests.faults.live import Run, play
 from tests.faults.plan import Due, Plan
-from tests.faults.suite import Context, Figure, at_least, at_most, told
+from tests.faults.suite import Context, Figure, at_least, at_most, not_there, told
 
 EVERY = 2
 SECONDS, CHANGE_S = 12.0, 6.0
@@ -32,17 +32,11 @@ def run(context: Context) -> list[Figure]:
     after = [stamp for stamp in both if stamp >= change_ns]
     same = [changed.boxes[stamp] == fresh.boxes[stamp] for stamp in after]
     before = [changed.boxes[s] == fresh.boxes[s] for s in both if s < change_ns]
-    stale = next((n for n in range(len(same)) if all(same[n:])), len(same))
+    stale = next((n for n in range(len(same)) if all(same[n:])), None)
     due = changed.due_between(CHANGE_S, SECONDS - 0.5)
     return [
         *first,
-        at_most(
-            "camera info changes: frames until boxes are those of a fresh start",
-            stale,
-            1,
-            "frames",
-            f"then {len(same) - stale} frames the same to the bit",
-        ),
+        _followed(stale, len(same)),
         at_least(
             "camera info changes: frames answered after it", _percent(changed, due), 99.0, "%"
         ),
@@ -53,6 +47,14 @@ def run(context: Context) -> list[Figure]:
             f"of {len(before)}: the change matters",
         ),
     ]
+
+
+def _followed(stale: int | None, frames: int) -> Figure:
+    """Return after how many frames all further ones are the same."""
+    name = "camera info changes: frames until boxes are those of a fresh start"
+    if stale is None:
+        return not_there(name, 1, "frames", f"of {frames} frames that both answered, none")
+    return at_most(name, stale, 1, "frames", f"then {frames - stale} frames the same to the bit")
 
 
 def _plan(begin_s: float) -> Plan:

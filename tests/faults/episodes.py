@@ -102,9 +102,8 @@ def sent_in(run: Run, episode: Episode, topic: str) -> int:
 
 
 def stray_answers(run: Run) -> int:
-    """Return the number of answers whose stamp is of no frame that was due."""
-    half_ns = round(run.plan.period_s * 5e8)
-    first_ns, last_ns = run.due[0].first_ns - half_ns, run.due[-1].last_ns + half_ns
+    """Return the number of answers whose stamp is of no time of the play."""
+    first_ns, last_ns = run.stamp_ns(0.0), run.stamp_ns(run.plan.seconds)
     return sum(not first_ns <= stamp <= last_ns for stamp, _ in run.answers)
 
 

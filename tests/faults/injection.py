@@ -204,7 +204,7 @@ def _picture_fault(kind: str) -> Callable[[BagMessage, Fault, Memory], Sent]:
             return (message,)
 
         def spoil(image: Any) -> None:
-            pixels = cv2.imdecode(image.data, cv2.IMREAD_COLOR)
+            pixels = np.asarray(cv2.imdecode(image.data, cv2.IMREAD_COLOR), np.uint8)
             bad = faulty_picture(kind, pixels, pixels, round(fault.amount), memory.rng)
             image.data = cv2.imencode(".jpg", bad)[1].ravel()
 

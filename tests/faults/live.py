@@ -207,7 +207,7 @@ def play(
 
 def read_array(topic: str, cdr: bytes, arrived_ns: int) -> list[tuple[str, Told]]:
     """Return what a serialised DiagnosticArray says of our node, with its topic."""
-    array = typestore().deserialize_cdr(cdr, _ARRAY)
+    array: Any = typestore().deserialize_cdr(cdr, _ARRAY)
     return [
         (
             topic,
