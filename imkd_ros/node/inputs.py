@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 from nav_msgs.msg import Odometry
+from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos import (
     DurabilityPolicy,
@@ -22,6 +23,11 @@ from imkd_ros.node.events import OccasionalGroup, SubscriptionEvents
 
 #: Transforms that the middleware keeps for us; at most so many are taken in one turn.
 _TF_DEPTH = 100
+
+#: How often the publishers' types are looked at. Fast DDS tells nobody of one that differs.
+_TYPES_S = 1.0
+
+_TF_TYPE = "tf2_msgs/msg/TFMessage"
 
 #: Called with the topic as it stands in the sensor set, and the message.
 OnMessage = Callable[[str, Any], None]
@@ -61,9 +67,12 @@ class Inputs:
         self._active: list[Any] = []
         self._rivals: dict[str, list[Any]] = {}
         self._events = OccasionalGroup()
+        self._timer: Any = None
 
     def open_calibration(self) -> None:
-        """Listen to TF and CameraInfo."""
+        """Listen to TF and CameraInfo; from now on look for publishers of another type."""
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._timer = self._node.create_timer(_TYPES_S, self._look_at_types, clock=steady)
         latched = QoSProfile(
             depth=_TF_DEPTH,
             reliability=ReliabilityPolicy.RELIABLE,
@@ -102,6 +111,9 @@ class Inputs:
 
     def close(self) -> None:
         """Stop listening at all."""
+        if self._timer is not None:
+            self._node.destroy_timer(self._timer)
+            self._timer = None
         self.close_sensors()
         for subscription in self._calibration:
             self._node.destroy_subscription(subscription)
@@ -123,6 +135,14 @@ class Inputs:
             self._active.append(pair[index])
             self._node.get_logger().info(f"{name}: images come on {topic}")
         self._on_message(topic, message)
+
+    def _look_at_types(self) -> None:
+        """Tell of publishers that send something else than the node reads."""
+        for name, topic, wanted in wanted_types(self._sensors, self._odometry_topic):
+            found = self._node.get_publishers_info_by_topic(topic)
+            types = {info.topic_type for info in found} - {wanted}
+            if types:
+                self._on_qos(name, wrong_type_text(topic, sorted(types)[0], wanted))
 
     def _subscribe(
         self, kind: Any, topic: str, qos: QoSProfile, name: str, callback: Any = None
@@ -158,6 +178,28 @@ class Inputs:
 
     def _on_incompatible(self, name: str, topic: str, event: Any) -> None:
         self._on_qos(name, incompatible_qos_text(topic, event.last_policy_kind, "publisher"))
+
+
+def wanted_types(sensors: SensorSet, odometry_topic: str) -> list[tuple[str, str, str]]:
+    """Return (sensor, topic, type as in "sensor_msgs/msg/Image") of all that is listened to."""
+    found = [("tf", TF_TOPIC, _TF_TYPE), ("tf_static", TF_STATIC_TOPIC, _TF_TYPE)]
+    for name, camera in sensors.cameras.items():
+        found.append((name, camera.camera_info, "sensor_msgs/msg/CameraInfo"))
+        found.append((name, camera.raw_topic, "sensor_msgs/msg/Image"))
+        found.append((name, camera.compressed_topic, "sensor_msgs/msg/CompressedImage"))
+    found += [
+        (n, radar.points, "sensor_msgs/msg/PointCloud2") for n, radar in sensors.radars.items()
+    ]
+    found.append(("odometry", odometry_topic, "nav_msgs/msg/Odometry"))
+    return [item for item in found if item[1]]
+
+
+def wrong_type_text(topic: str, found: str, wanted: str) -> str:
+    """Say that a topic carries another type than the node reads, and what to set where."""
+    return (
+        f"a publisher of {topic} sends {found}, and the node reads {wanted}; nothing arrives: "
+        "correct the topic or 'transport' in the sensor file, or the driver's topic"
+    )
 
 
 def incompatible_qos_text(topic: str, policy_kind: Any, other: str) -> str:

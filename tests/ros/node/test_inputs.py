@@ -12,12 +12,13 @@ import rclpy
 from geometry_msgs.msg import TransformStamped
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
+from sensor_msgs.msg import CompressedImage, Image
 from tf2_msgs.msg import TFMessage
 
 from imkd_core.resources import sensors_file
 from imkd_ros.bridge.pipeline import TF_TOPIC
 from imkd_ros.bridge.sensors import load_sensor_set
-from imkd_ros.node.inputs import Inputs
+from imkd_ros.node.inputs import Inputs, wanted_types
 
 pytestmark = [pytest.mark.ros, pytest.mark.usefixtures("ros_environment")]
 
@@ -61,3 +62,29 @@ def test_all_transforms_that_wait_are_taken_in_one_turn_in_their_order(node):
     finally:
         executor.shutdown()
         inputs.close()
+
+
+def test_a_publisher_of_another_type_is_told_and_one_of_the_right_type_is_not(node):
+    told, sensors = {}, load_sensor_set(sensors_file(""))
+    topic = sensors.cameras["CAM_BACK"].compressed_topic
+    inputs = Inputs(node, sensors, 2, "", lambda *_: None, told.__setitem__)
+    inputs.open_calibration()
+    executor = SingleThreadedExecutor(context=node.context)
+    executor.add_node(node)
+    node.create_publisher(Image, topic, 10)
+    node.create_publisher(CompressedImage, sensors.cameras["CAM_FRONT"].compressed_topic, 10)
+    try:
+        end_s = time.monotonic() + 10
+        while not told and time.monotonic() < end_s:
+            executor.spin_once(timeout_sec=0.1)
+    finally:
+        executor.shutdown()
+        inputs.close()
+    assert list(told) == ["CAM_BACK"]
+    assert all(word in told["CAM_BACK"] for word in (topic, "msg/Image", "msg/CompressedImage"))
+
+
+def test_every_topic_that_is_listened_to_has_its_type():
+    found = wanted_types(load_sensor_set(sensors_file("")), "/odometry")
+    assert {name for name, _, _ in found} >= {"tf", "tf_static", "CAM_FRONT", "odometry"}
+    assert len({topic for _, topic, _ in found}) == len(found) == 2 + 6 * 2 + 5 + 1
