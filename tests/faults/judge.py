@@ -42,6 +42,8 @@ def right_after_s(
         missing: sensors that it must name.
         begin_s, end_s: of the fault.
 
+    Where there is no frame for the moment, the status tells the level alone.
+
     Returns:
         Seconds; None where it was wrong to the end, or nothing was told.
     """
@@ -50,7 +52,8 @@ def right_after_s(
     for told in run.statuses:
         if not begin_ns < told.arrived_ns <= end_ns:
             continue
-        is_right = told.values.get("level") == level and set(missing) <= told.missing
+        names = told.missing if not told.outcome.startswith("no frame") else set(missing)
+        is_right = told.values.get("level") == level and set(missing) <= names
         right_ns = None if not is_right else right_ns or told.arrived_ns
     return None if right_ns is None else (right_ns - begin_ns) * 1e-9
 
