@@ -148,6 +148,7 @@ def play(
     *,
     overrides: Mapping[str, Any] | None = None,
     rate: float = 1.0,
+    passes: int = 1,
     drive_s: float = 8.0,
     with_boxes: bool = False,
 ) -> Run:
@@ -159,6 +160,7 @@ def play(
         plan: what is played.
         overrides: parameters of the node.
         rate: of the player.
+        passes: how often; with each the clock goes back, as with a bag that loops.
         drive_s: length of the drive that is repeated.
         with_boxes: read the recorded boxes too.
 
@@ -177,6 +179,7 @@ def play(
             bundle=context.bundle,
             overrides=dict(overrides or {}),
             rate=rate,
+            passes=passes,
             overwrite=True,
             log_folder=folder / "logs",
             sent_log=sent_log,
