@@ -123,6 +123,7 @@ class Peer:
         self._executor.add_node(self.node)
         self._publishers: dict[str, Any] = {}
         self._clients: dict[str, Any] = {}
+        self.sensor_qos: Any = 10
         self.diagnostics: list[tuple[float, DiagnosticArray]] = []
         self.listen(DiagnosticArray, "/diagnostics", self._on_diagnostics)
 
@@ -204,6 +205,12 @@ class Peer:
             self._publishers[topic] = self.node.create_publisher(kind, topic, qos)
         return self._publishers[topic]
 
+    def forget_publishers(self) -> None:
+        """Destroy all publishers; the next message of a topic makes a new one."""
+        for publisher in self._publishers.values():
+            self.node.destroy_publisher(publisher)
+        self._publishers.clear()
+
     def publish_frame(self, namespace: str = "", stamp_ns: int | None = None) -> int:
         """Publish one reading of every sensor, calibration too; return the stamp in ns."""
         stamp_ns = time.time_ns() if stamp_ns is None else stamp_ns
@@ -215,7 +222,7 @@ class Peer:
             (PointCloud2, "radar/points", scan(stamp_ns)),
         )
         for kind, topic, message in frames:
-            self.publisher(kind, f"{namespace}/{topic}").publish(message)
+            self.publisher(kind, f"{namespace}/{topic}", self.sensor_qos).publish(message)
         return stamp_ns
 
     def publish_transforms(self) -> None:
@@ -241,20 +248,22 @@ class Peer:
             self.wait(condition, max(due_s - time.monotonic(), 0.0))
         return True
 
-    def said(self, since_s: float, node: str, part: str, words: str = "") -> float | None:
+    def said(
+        self, since_s: float, node: str, part: str = "", words: Sequence[str] = ()
+    ) -> float | None:
         """Return when a node first said some words of a part after a time; None if it did not.
 
         Args:
             since_s: steady seconds.
             node: its full name without the first slash.
             part: of the status, such as "frames"; "" = any.
-            words: that its message has.
+            words: all of which its message has.
         """
         for arrived_s, array in self.diagnostics:
             for status in array.status:
                 owner, _, name = status.name.partition(": ")
-                is_it = owner == node and part in ("", name) and words in status.message
-                if arrived_s >= since_s and is_it:
+                is_it = owner == node and part in ("", name)
+                if arrived_s >= since_s and is_it and all(w in status.message for w in words):
                     return arrived_s
         return None
 
