@@ -45,7 +45,7 @@ def right_after_s(
     Where there is no frame for the moment, the status tells the level alone.
 
     Returns:
-        Seconds; None where it was wrong to the end, or nothing was told.
+        Seconds of play; None where it was wrong to the end, or nothing was told.
     """
     begin_ns, end_ns = run.steady_ns(begin_s), run.steady_ns(end_s)
     right_ns: int | None = None
@@ -55,7 +55,7 @@ def right_after_s(
         names = told.missing if not told.outcome.startswith("no frame") else set(missing)
         is_right = told.values.get("level") == level and set(missing) <= names
         right_ns = None if not is_right else right_ns or told.arrived_ns
-    return None if right_ns is None else (right_ns - begin_ns) * 1e-9
+    return None if right_ns is None else (right_ns - begin_ns) * 1e-9 * run.rate
 
 
 def frames_to_full(run: Run, from_ns: int, end_ns: int) -> int | None:
