@@ -19,6 +19,15 @@ DISTORTION_MODELS: Mapping[str, tuple[int, ...]] = MappingProxyType(
     {"none": (0,), "plumb_bob": (4, 5), "rational_polynomial": (8,), "equidistant": (4,)}
 )
 
+#: Longest side of an image, and how many times longer than the other it may be.
+MAX_SIDE_PX, MAX_ASPECT = 65_535, 32
+
+#: Focal lengths lie in this range, the other entries of the matrix within +- its end.
+FOCAL_RANGE_PX = (1e-2, 1e6)
+
+#: No lens has a larger distortion coefficient.
+MAX_COEFFICIENT = 1e6
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CameraModel:
@@ -46,11 +55,7 @@ class CameraModel:
     def __post_init__(self) -> None:
         """Check the size, the intrinsic matrix, the distortion and the pose."""
         k = numbers(self.pixel_from_cam, "camera intrinsics")
-        if self.width_px < 1 or self.height_px < 1:
-            raise CalibrationError(
-                f"camera image size {self.width_px} x {self.height_px} px is empty; "
-                "CameraInfo must carry the width and height of the calibrated image"
-            )
+        self._check_size()
         is_pinhole = k.shape == (3, 3) and np.isfinite(k).all() and k[0, 0] > 0 and k[1, 1] > 0
         if not is_pinhole or k[1, 0] != 0 or k[2].tolist() != [0, 0, 1]:
             raise CalibrationError(
@@ -58,12 +63,33 @@ class CameraModel:
                 f"0 0 1, got {k.tolist()}; publish a calibrated CameraInfo (K all zeros means "
                 "uncalibrated)"
             )
+        shortest_px, longest_px = FOCAL_RANGE_PX
+        if min(k[0, 0], k[1, 1]) < shortest_px or np.abs(k).max() > longest_px:
+            raise CalibrationError(
+                f"camera intrinsics {k.tolist()} are no camera's: focal lengths are "
+                f"{shortest_px:g}..{longest_px:g} px, and no entry is larger; publish a calibrated "
+                "CameraInfo, in pixels"
+            )
         self._check_distortion()
         k.flags.writeable = False
         object.__setattr__(self, "pixel_from_cam", k)
         object.__setattr__(
             self, "ego_from_cam", checked_transform(self.ego_from_cam, "ego_from_cam")
         )
+
+    def _check_size(self) -> None:
+        shorter, longer = sorted((self.width_px, self.height_px))
+        if shorter < 1:
+            raise CalibrationError(
+                f"camera image size {self.width_px} x {self.height_px} px is empty; "
+                "CameraInfo must carry the width and height of the calibrated image"
+            )
+        if longer > min(MAX_SIDE_PX, MAX_ASPECT * shorter):
+            raise CalibrationError(
+                f"camera image size {self.width_px} x {self.height_px} px is no camera's: a side "
+                f"has at most {MAX_SIDE_PX} px and {MAX_ASPECT} times those of the other; "
+                "CameraInfo must carry the width and height of the calibrated image"
+            )
 
     def _check_distortion(self) -> None:
         coefficients = tuple(float(value) for value in self.distortion)
@@ -73,10 +99,11 @@ class CameraModel:
                 f"unknown distortion model '{self.distortion_model}'; use one of "
                 f"{', '.join(DISTORTION_MODELS)}"
             )
-        if len(coefficients) not in allowed or not np.isfinite(coefficients).all():
+        is_small = all(abs(value) <= MAX_COEFFICIENT for value in coefficients)  # False for NaN
+        if len(coefficients) not in allowed or not is_small:
             raise CalibrationError(
-                f"distortion model '{self.distortion_model}' takes {allowed} finite coefficients, "
-                f"got {coefficients}"
+                f"distortion model '{self.distortion_model}' takes {allowed} finite coefficients "
+                f"within +-{MAX_COEFFICIENT:g}, got {coefficients}"
             )
         object.__setattr__(self, "distortion", coefficients)
 

@@ -17,6 +17,13 @@ from imkd_core.errors import SensorError
 #: Images with more pixels are refused before they are decoded (a decompression bomb is small).
 MAX_PIXELS = 50_000_000
 
+#: A JPEG's brightness takes at least a bit for each block of 8 x 8 pixels, and a PNG's lines at
+#: least 1 / 1032 of their size: fewer bytes cannot hold what the header promises.
+_JPEG_PIXELS_A_BYTE, _PNG_RATIO = 512, 1032
+
+#: Channels of a PNG by its colour type.
+_PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+
 _JPEG_MAGIC = b"\xff\xd8\xff"
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 
@@ -75,13 +82,14 @@ def check_encoded(data: Bytes, sensor: str, target_width_px: int | None = None) 
     """Check everything of a JPEG or PNG image that can be told without decoding it.
 
     Raises:
-        SensorError: empty or truncated data, another format, or more than `MAX_PIXELS`.
+        SensorError: empty or truncated data, another format, more than `MAX_PIXELS`, or more than
+            so few bytes can hold (a decompression bomb).
     """
     array = _one_piece(data)
     raw = array.data
     is_jpeg = raw[: len(_JPEG_MAGIC)] == _JPEG_MAGIC
     try:
-        width, height = _jpeg_size(raw) if is_jpeg else _png_size(raw)
+        width, height, least_bytes = _jpeg_size(raw) if is_jpeg else _png_size(raw)
     except (ValueError, IndexError, struct.error) as error:
         raise SensorError(
             f"camera '{sensor}': compressed image of {len(raw)} bytes refused: {error}; check the "
@@ -91,6 +99,11 @@ def check_encoded(data: Bytes, sensor: str, target_width_px: int | None = None) 
         raise SensorError(
             f"camera '{sensor}': image of {width} x {height} px refused; 1 to {MAX_PIXELS} pixels "
             "are accepted"
+        )
+    if len(raw) < least_bytes:
+        raise SensorError(
+            f"camera '{sensor}': {len(raw)} bytes cannot hold an image of {width} x {height} px; "
+            "the header is wrong, and nothing was decoded"
         )
     return EncodedImage(
         sensor=sensor,
@@ -138,8 +151,8 @@ def _reduction(width: int, height: int, target_width_px: int | None) -> int:
     )
 
 
-def _jpeg_size(raw: memoryview) -> tuple[int, int]:
-    """Return (width, height) of a complete JPEG.
+def _jpeg_size(raw: memoryview) -> tuple[int, int, int]:
+    """Return (width, height) of a complete JPEG, and the least bytes that can hold it.
 
     After the first scan marker, FF is followed by 00 or a restart marker until the end marker,
     so a missing FF D9 there means a truncated file (libjpeg would fill the rest with grey).
@@ -164,7 +177,7 @@ def _jpeg_size(raw: memoryview) -> tuple[int, int]:
         raise ValueError("a JPEG without a frame header")
     if not _has_jpeg_end(raw, position):
         raise ValueError("a truncated JPEG (no end marker)")
-    return size
+    return *size, size[0] * size[1] // _JPEG_PIXELS_A_BYTE
 
 
 def _has_jpeg_end(raw: memoryview, position: int) -> bool:
@@ -175,15 +188,18 @@ def _has_jpeg_end(raw: memoryview, position: int) -> bool:
     return raw[position:].tobytes().find(_JPEG_END) >= 0
 
 
-def _png_size(raw: memoryview) -> tuple[int, int]:
-    """Return (width, height) of a PNG whose chunks are all there."""
+def _png_size(raw: memoryview) -> tuple[int, int, int]:
+    """Return (width, height) of a PNG whose chunks are all there, and the least bytes for it."""
     if raw[: len(_PNG_MAGIC)] != _PNG_MAGIC:
         raise ValueError("neither JPEG nor PNG" if len(raw) else "no data")
-    width, height = struct.unpack_from(">II", raw, 16)
+    width, height, depth, colour = struct.unpack_from(">IIBB", raw, 16)
+    if depth not in (8, 16) or colour not in _PNG_CHANNELS:
+        raise ValueError("a PNG of a kind that no camera sends (give it 8 or 16 bits a channel)")
     position = len(_PNG_MAGIC)
     while bytes(raw[position + 4 : position + 8]) != b"IEND":
         (length,) = struct.unpack_from(">I", raw, position)
         position += 12 + length
         if position + 12 > len(raw):
             raise ValueError("a truncated PNG (no IEND chunk)")
-    return width, height
+    line_bytes = 1 + width * _PNG_CHANNELS[colour] * depth // 8
+    return width, height, height * line_bytes // _PNG_RATIO

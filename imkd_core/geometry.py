@@ -19,6 +19,12 @@ RIGID_TOLERANCE = 1e-4
 #: Rounding that the last row of a transform may show.
 _EXACT = 1e-6
 
+#: A translation may have no larger component: no two places on Earth are that far apart.
+MAX_TRANSLATION_M = 1e8
+
+#: A longer quaternion is a mistake, not one that was not normalised.
+_LONGEST_QUATERNION = 1e6
+
 _EYE_3 = np.eye(3)
 _LAST_ROW = np.array([0.0, 0.0, 0.0, 1.0])
 
@@ -39,11 +45,12 @@ def rotation_from_quaternion(wxyz: ArrayLike) -> Float64:
     """Return the (3, 3) rotation of a quaternion (w, x, y, z), normalised here.
 
     Raises:
-        CalibrationError: the quaternion is not finite or has no length.
+        CalibrationError: the quaternion is not finite, has no length, or an absurd one.
     """
     quaternion = numbers(wxyz, "quaternion")
-    norm = float(np.linalg.norm(quaternion))
-    if quaternion.shape != (4,) or not np.isfinite(norm) or norm < 1e-9:
+    is_sound = quaternion.shape == (4,) and bool((np.abs(quaternion) < _LONGEST_QUATERNION).all())
+    norm = float(np.linalg.norm(quaternion)) if is_sound else 0.0
+    if norm < 1e-9:
         raise CalibrationError(f"expected a quaternion (w, x, y, z) of length 1, got {wxyz!r}")
     w, x, y, z = quaternion / norm
     return np.array(
@@ -123,14 +130,23 @@ def checked_transform(dst_from_src: ArrayLike, name: str) -> Float64:
     """Return a read-only (4, 4) float64 copy of a rigid transform, or refuse it by `name`.
 
     Raises:
-        CalibrationError: wrong shape, not finite, or not rigid (scaled, sheared or mirrored).
+        CalibrationError: wrong shape, not finite, not rigid (scaled, sheared or mirrored), or
+            farther away than `MAX_TRANSLATION_M`.
     """
     matrix = numbers(dst_from_src, name)
     if matrix.shape != (4, 4) or not np.isfinite(matrix).all():
         raise CalibrationError(f"{name}: expected a finite (4, 4) transform, got {dst_from_src!r}")
     rotation = matrix[:3, :3]
+    sizes = np.abs(matrix)
+    if sizes[:3, 3].max() > MAX_TRANSLATION_M:
+        raise CalibrationError(
+            f"{name}: a translation of {matrix[:3, 3].tolist()} m is beyond {MAX_TRANSLATION_M:g} "
+            "m; check its units and its publisher"
+        )
+    # Products of larger numbers would overflow; entries of a rotation are at most 1.
+    is_bounded = sizes[:3, :3].max() <= 1 + RIGID_TOLERANCE
     # np.allclose takes ten times as long, and every reading of every sample comes through here.
-    is_rotation = np.abs(rotation @ rotation.T - _EYE_3).max() <= RIGID_TOLERANCE
+    is_rotation = is_bounded and np.abs(rotation @ rotation.T - _EYE_3).max() <= RIGID_TOLERANCE
     is_affine = np.abs(matrix[3] - _LAST_ROW).max() <= _EXACT
     if not is_rotation or np.linalg.det(rotation) < 0 or not is_affine:
         raise CalibrationError(f"{name}: not a rigid transform (rotation and translation only)")

@@ -174,22 +174,42 @@ def load_checkpoint(path: Path, stage: str | None = None) -> Checkpoint:
         path=file,
         config=_config(file, metadata["config"]),
         stage=found,
-        step=int(metadata["step"]),
+        step=_step(file, metadata["step"]),
         model=_part(tensors, "model."),
         average=_part(tensors, "ema."),
         others=_part(tensors, "task."),
-        optimizer=_optimizer_state(tensors),
-        scaler=json.loads(metadata.get("scaler", "{}")),
+        optimizer=_optimizer_state(file, tensors),
+        scaler=_json(file, "scaler", metadata.get("scaler", "{}")),
     )
 
 
 def _config(file: Path, text: str) -> Config:
     try:
-        return from_mapping(Config, json.loads(text))
+        return from_mapping(Config, _json(file, "config", text))
     except ConfigError as error:
         raise DataError(
             f"{file} was written by another version of this program ({error}); train it anew"
         ) from None
+
+
+def _step(file: Path, text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 16):
+        raise _damaged(file, f"its step is '{text[:40]}'")
+    return int(text)
+
+
+def _json(file: Path, name: str, text: str) -> dict[str, Any]:
+    try:
+        raw = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise _damaged(file, f"its {name} is no JSON: {error}") from None
+    if not isinstance(raw, dict):
+        raise _damaged(file, f"its {name} is no mapping")
+    return raw
+
+
+def _damaged(file: Path, what: str) -> DataError:
+    return DataError(f"{file} is damaged ({what}); copy it again, or train it anew")
 
 
 def differing_keys(first: Config, second: Config) -> list[str]:
@@ -216,10 +236,12 @@ def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
 
-def _optimizer_state(tensors: dict[str, Tensor]) -> dict[int, dict[str, Tensor]]:
+def _optimizer_state(file: Path, tensors: dict[str, Tensor]) -> dict[int, dict[str, Tensor]]:
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in _part(tensors, "optimizer.").items():
-        index, name = key.split(".", 1)
+        index, _, name = key.partition(".")
+        if not (index.isascii() and index.isdigit() and len(index) < 10 and name):
+            raise _damaged(file, f"it holds 'optimizer.{key[:40]}'")
         state.setdefault(int(index), {})[name] = value
     return state
 

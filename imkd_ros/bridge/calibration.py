@@ -109,7 +109,8 @@ def _binned(pixel_from_cam: Float64, offset_px: Any, binning: Any) -> Float64:
     """Return the matrix of the image that is really sent; half pixels kept right."""
     scale = np.diag([1.0 / binning[0], 1.0 / binning[1], 1.0])
     scale[:2, 2] = (0.5 - offset_px) / binning - 0.5
-    matrix: Float64 = scale @ pixel_from_cam
+    with np.errstate(invalid="ignore", over="ignore"):  # what is not finite then is refused
+        matrix: Float64 = scale @ pixel_from_cam
     return matrix
 
 

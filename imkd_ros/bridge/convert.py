@@ -234,8 +234,10 @@ def to_lidar_points(
     for i, name in enumerate(("x", "y", "z", "intensity", "ring")):
         if name in columns:
             points[:, i] = columns[name]
-    points[:, 3] = np.clip(points[:, 3] * intensity_scale, 0.0, 255.0)
-    return points[np.isfinite(points).all(axis=1)].astype(np.float32)
+    with np.errstate(over="ignore"):  # beyond float32 is as little an echo as infinity
+        points[:, 3] = np.clip(points[:, 3] * intensity_scale, 0.0, 255.0)
+        found = points.astype(np.float32)
+    return found[np.isfinite(found).all(axis=1)]
 
 
 def _checked_encoding(message: Any, sensor: str) -> tuple[int, int | None]:

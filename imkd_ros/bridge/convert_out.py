@@ -175,7 +175,8 @@ def from_objects_cloud(message: Any, class_names: Sequence[str]) -> Detections:
     names = tuple(OBJECT_FIELDS)
     values = np.column_stack([columns[name].astype(np.float64) for name in (*names[:7], "score")])
     velocity = np.column_stack([columns["vx"], columns["vy"]])
-    labels = columns["class_id"].astype(np.int64)
+    with np.errstate(invalid="ignore"):  # a class that is no number is out of range
+        labels = columns["class_id"].astype(np.int64)
     return _detections(message, values, velocity, labels, class_names)
 
 
@@ -224,13 +225,15 @@ def _detections(
     class_names: Sequence[str],
 ) -> Detections:
     """Return boxes from (N, 8) x, y, z, length, width, height, yaw, score."""
+    with np.errstate(over="ignore"):  # what is beyond float32 is infinite, and refused as that
+        single, velocity = values.astype(np.float32), velocity_mps.astype(np.float32)
     return Detections(
         stamp_ns=stamp_ns(message.header, "detections"),
         class_names=tuple(class_names),
-        center_m=values[:, :3].astype(np.float32),
-        size_m=values[:, 3:6].astype(np.float32),
-        yaw_rad=values[:, 6].astype(np.float32),
-        velocity_mps=velocity_mps.astype(np.float32),
-        scores=values[:, 7].astype(np.float32),
+        center_m=single[:, :3],
+        size_m=single[:, 3:6],
+        yaw_rad=single[:, 6],
+        velocity_mps=velocity,
+        scores=single[:, 7],
         labels=labels,
     )

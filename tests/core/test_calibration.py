@@ -36,6 +36,12 @@ def test_calibration_is_one_with_what_types_offers():
         ({"distortion_model": "plumb_bob", "distortion": (0.1,)}, "plumb_bob"),
         ({"distortion_model": "plumb_bob", "distortion": (np.nan,) * 5}, "finite"),
         ({"distortion": (0.1,)}, "none"),
+        ({"width_px": 70_000}, "65535 px"),
+        ({"height_px": 40}, "32 times"),
+        ({"pixel_from_cam": K * [[1e300], [1], [1]]}, "no camera's"),
+        ({"pixel_from_cam": K + [[0, 0, 1e300], [0, 0, 0], [0, 0, 0]]}, "no camera's"),
+        ({"pixel_from_cam": K * [[1e-9], [1], [1]]}, "no camera's"),
+        ({"distortion_model": "plumb_bob", "distortion": (1e300, 0, 0, 0)}, "within"),
     ],
 )
 def test_an_impossible_calibration_is_refused(change, message):

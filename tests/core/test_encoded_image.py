@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is told from an image's bytes alone, and that decoding later gives the same pixels."""
 
+import struct
+import zlib
+
 import cv2
 import numpy as np
 import pytest
@@ -54,3 +57,42 @@ def test_a_jpeg_that_is_whole_and_corrupt_is_let_in_and_refused_by_the_decoder()
     image = check_encoded(bytes(raw), "CAM")
     with pytest.raises(SensorError, match=rf"'CAM': corrupt image data \({len(raw)} bytes\)"):
         decode_pixels(image)
+
+
+def claiming(raw, width, height):
+    """The same file with another size in its header (a PNG's checksum fits)."""
+    changed = bytearray(raw)
+    if raw[:1] == b"\xff":
+        at = raw.index(b"\xff\xc0") + 5
+        changed[at : at + 4] = struct.pack(">HH", height, width)
+    else:
+        changed[16:24] = struct.pack(">II", width, height)
+        changed[29:33] = struct.pack(">I", zlib.crc32(bytes(changed[12:29])))
+    return bytes(changed)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+def test_a_small_file_that_claims_a_large_image_is_refused_before_it_is_decoded(suffix):
+    raw = encoded(suffix)
+    assert claiming(raw, 128, 64) == raw
+    for width, height in ((7000, 7000), (50_000, 1000)):
+        with pytest.raises(SensorError, match=f"bytes cannot hold an image of {width} x {height}"):
+            check_encoded(claiming(raw, width, height), "CAM")
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+@pytest.mark.parametrize("shape", [(1000, 2000), (1001, 997, 3), (8, 8)])
+def test_the_emptiest_image_is_let_in(suffix, shape):
+    how = [] if suffix == ".jpg" else [cv2.IMWRITE_PNG_COMPRESSION, 9]
+    for flags in ([], [cv2.IMWRITE_JPEG_PROGRESSIVE, 1, cv2.IMWRITE_JPEG_OPTIMIZE, 1]):
+        if suffix == ".png" and flags:
+            continue
+        raw = cv2.imencode(suffix, np.zeros(shape, np.uint8), [*how, *flags])[1].tobytes()
+        assert decode_jpeg(raw, "CAM").shape == (*shape[:2], 3)
+
+
+def test_a_picture_of_single_bits_is_refused_for_what_it_is():
+    bits = np.zeros((16, 16), np.uint8)
+    raw = cv2.imencode(".png", bits, [cv2.IMWRITE_PNG_BILEVEL, 1])[1].tobytes()
+    with pytest.raises(SensorError, match="8 or 16 bits"):
+        check_encoded(raw, "CAM")

@@ -261,3 +261,25 @@ def test_the_border_of_a_box_is_inside():
         True,
         False,
     ]
+
+
+@pytest.mark.parametrize(
+    "wxyz", [(1e300, 0, 0, 0), (np.nan, 0, 0, 1), (1e200, 1e200, 0, 0), (0,) * 4]
+)
+def test_a_quaternion_that_nobody_can_mean_is_refused_without_an_overflow(wxyz):
+    with pytest.raises(CalibrationError, match="quaternion"):
+        rotation_from_quaternion(wxyz)
+
+
+@pytest.mark.parametrize("entry", [1e300, -1e160, 3.0])
+def test_a_rotation_with_absurd_entries_is_refused_without_an_overflow(entry):
+    matrix = np.eye(4)
+    matrix[0, 1] = entry
+    with pytest.raises(CalibrationError, match="not a rigid transform"):
+        checked_transform(matrix, "pose")
+
+
+def test_a_translation_beyond_the_earth_is_refused_and_one_on_it_is_not():
+    assert checked_transform(rigid_transform(np.eye(3), (4e7, 0, 0)), "pose")[0, 3] == 4e7
+    with pytest.raises(CalibrationError, match=r"beyond 1e\+08 m"):
+        rigid_transform(np.eye(3), (0, -1e300, 0))

@@ -112,6 +112,15 @@ def test_broken_files_are_refused(tmp_path, name, content):
         load_backbone(resnet18(width=8), tmp_path / name)
 
 
+def test_every_file_that_one_byte_damaged_is_read_or_refused(tmp_path):
+    path = saved(tmp_path / "w.pth", {"conv1.weight": torch.ones(2, 2)})
+    whole = path.read_bytes()
+    for at in range(0, len(whole), 7):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 0xF4]) + whole[at + 1 :])
+        with pytest.raises(DataError):
+            load_backbone(resnet18(width=8), path)
+
+
 def test_a_missing_file_and_a_checkpoint_of_more_than_tensors_are_refused(tmp_path):
     with pytest.raises(DataError, match="no weight file"):
         load_backbone(resnet18(width=8), tmp_path / "absent.pth")

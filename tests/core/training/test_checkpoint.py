@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import dataclasses
+import json
 import pickle
 
 import pytest
@@ -8,6 +9,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from imkd_core.errors import DataError
+from imkd_core.mapping import to_mapping
 from imkd_core.recipe import TrainConfig
 from imkd_core.training.checkpoint import (
     FILE_NAME,
@@ -166,6 +168,34 @@ def test_foreign_safetensors_and_those_of_another_version_are_refused(tmp_path):
         load_checkpoint(path)
     save_file({"weight": torch.zeros(2)}, path, {"step": "1", "config": '{"nme": "old"}'})
     with pytest.raises(DataError, match=r"another version .*nme"):
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"step": "-1"}, "its step is '-1'"),
+        ({"step": "9" * 5000}, "its step is"),
+        ({"config": "{"}, "its config is no JSON"),
+        ({"config": "[" * 100_000}, "its config is no JSON"),
+        ({"scaler": "null"}, "its scaler is no mapping"),
+    ],
+)
+def test_metadata_that_were_damaged_are_refused_by_name(tmp_path, changes, words):
+    path = tmp_path / "damaged.safetensors"
+    whole = {"step": "1", "stage": "student", "scaler": "{}"}
+    whole["config"] = json.dumps(to_mapping(CONFIG))
+    save_file({"model.weight": torch.zeros(2)}, path, {**whole, **changes})
+    with pytest.raises(DataError, match=words):
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize("name", ["optimizer.x.step", "optimizer.0", "optimizer..step"])
+def test_a_state_of_no_parameter_is_refused(tmp_path, name):
+    path = tmp_path / "damaged.safetensors"
+    metadata = {"step": "1", "config": json.dumps(to_mapping(CONFIG))}
+    save_file({name: torch.zeros(2)}, path, metadata)
+    with pytest.raises(DataError, match="it holds 'optimizer"):
         load_checkpoint(path)
 
 

@@ -91,6 +91,12 @@ def test_binning_and_region_move_a_projection_as_they_move_the_pixels(binning, o
         ({"d": np.zeros(15), "distortion_model": "rational_polynomial"}, "coefficients"),
         ({"distortion_model": "bent"}, "unknown distortion model"),
         ({"roi": roi(600, 0, 100, 100)}, "region of interest"),
+        ({"k": np.array([-500.0, 0, 310.0, 0, 510.0, 190.0, 0, 0, 1])}, "fx, fy > 0"),
+        ({"k": np.array([500.0, 0, np.inf, 0, 510.0, 190.0, 0, 0, 1])}, "finite"),
+        ({"k": np.array([1e300, 0, 310.0, 0, 510.0, 190.0, 0, 0, 1])}, "no camera's"),
+        ({"d": np.zeros(6)}, "coefficients"),
+        ({"d": np.zeros(15)}, "coefficients"),
+        ({"width": 4_000_000_000}, "no camera's"),
     ],
 )
 def test_an_impossible_camera_info_is_refused_by_name(changes, words):

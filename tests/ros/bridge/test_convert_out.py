@@ -177,6 +177,10 @@ def test_an_objects_table_that_cannot_be_is_refused() -> None:
     for name, value in (("class_id", 9.0), ("length", 0.0), ("x", np.nan), ("score", 2.0)):
         with pytest.raises(SensorError):
             from_objects_cloud(cloud({**columns, name: [value]}, kinds), CLASSES)
+    doubles = {**kinds, "x": "<f8", "vx": "<f8", "class_id": "<f4"}
+    for name, value in (("x", 1e300), ("vx", -1e300), ("class_id", np.nan), ("class_id", 1e30)):
+        with pytest.raises(SensorError):
+            from_objects_cloud(cloud({**columns, name: [value]}, doubles), CLASSES)
     del columns["yaw"]
     with pytest.raises(SensorError, match="'yaw' is not there"):
         from_objects_cloud(cloud(columns, kinds), CLASSES)

@@ -82,6 +82,15 @@ def test_a_lidar_sweep_loses_only_points_without_echo(tmp_path):
     np.testing.assert_array_equal(back, [[1, 4, 0, 127.5, 3], [3, 6, -1.5, 255, 5]])
 
 
+@pytest.mark.parametrize("value", [1e300, np.inf, np.nan])
+def test_a_point_beyond_single_precision_has_no_echo(value):
+    kinds = dict.fromkeys(("x", "y", "z", "intensity"), "<f8")
+    columns = {"x": [1.0, value], "y": [2.0, 2.0], "z": [0.0, 0.0], "intensity": [1.0, value]}
+    content = lidar_content(cloud(columns, kinds), LIDAR, 255.0)
+    assert content.data.shape == (1, 5)
+    assert np.isfinite(content.data).all()
+
+
 def test_a_lidar_without_intensity_and_rings_has_zeros_there():
     content = lidar_content(cloud({"x": [1.0], "y": [2.0], "z": [3.0]}), LIDAR, 1.0)
     np.testing.assert_array_equal(content.data, [[1, 2, 3, 0, 0]])
