@@ -14,8 +14,10 @@ from collections.abc import Callable
 from typing import Any
 
 import rclpy
+from rcl_interfaces.msg import SetParametersResult
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.parameter import Parameter
 from std_srvs.srv import Trigger
 
 from imkd_core.errors import ImkdError
@@ -47,6 +49,14 @@ class DetectorNode(LifecycleNode):
     def default_callback_group(self) -> TidyGroup:
         """What all callbacks are in, unless they say otherwise; one at a time."""
         return self._tidy_group
+
+    def set_parameters_atomically(self, parameter_list: list[Parameter]) -> SetParametersResult:
+        """Set all or none; a refusal names the parameter and what is allowed."""
+        try:
+            admitted = self._store.admitted(parameter_list)
+        except ImkdError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        return super().set_parameters_atomically(admitted)
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Check everything, load the model, listen to calibration."""

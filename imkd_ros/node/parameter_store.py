@@ -87,6 +87,21 @@ class ParameterStore:
             raise ConfigError("; ".join(self._problems.values()))
         return self._settings
 
+    def admitted(self, parameters: list[Parameter]) -> list[Parameter]:
+        """Return parameters as ROS takes them: a whole number becomes a float where one is wanted.
+
+        ROS checks types and ranges before it asks anybody, and does not name what it refuses.
+
+        Raises:
+            ConfigError: naming the first that is unknown, or wrong and what is allowed.
+        """
+        return [p if is_foreign(p.name) else self._admitted(p) for p in parameters]
+
+    def _admitted(self, parameter: Parameter) -> Parameter:
+        if parameter.name not in SPECS:
+            raise ConfigError(unknown_parameter(parameter.name))
+        return Parameter(parameter.name, value=SPECS[parameter.name].checked(parameter.value))
+
     def _declare(self, spec: ParameterSpec, given: dict[str, Any]) -> Any:
         value = spec.default
         if spec.name in given:

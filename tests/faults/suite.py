@@ -142,9 +142,12 @@ SCENARIOS: tuple[Scenario, ...] = (
     Scenario("contention", "others want the processor too", minutes=0.7),
     Scenario("clock", "a bag that loops: the clock jumps back", minutes=0.5),
     Scenario("loss_table", "NDS without some sensors, against the survivors alone", minutes=2.5),
+    Scenario("ladder", "NDS on a ladder of camera and radar faults", 0, 4.0, is_whole=False),
     Scenario("health", "faults of sensors told, and told without cause", 0, 8.0, is_whole=False),
     Scenario("soak", "an hour with a random fault every 10 s", 3600, 62.0, is_whole=False),
     Scenario("middleware_qos", "publishers and listeners that do not fit", minutes=0.7),
+    Scenario("middleware_two_nodes", "two nodes in two namespaces", minutes=0.5),
+    Scenario("middleware_parameters", "every parameter, wrong in every way", minutes=0.2),
     Scenario("transitions", "configured and cleaned up 1000 times", seconds=480.0, minutes=9.0),
 )
 

@@ -252,6 +252,10 @@ def test_thresholds_change_at_run_time_and_wrong_ones_do_not(make_bench):
     assert "car" in refused.reason
     refused = set_parameter(bench, "post.score_threshold", 7.0)
     assert not refused.successful
+    assert "'post.score_threshold' must be a number from -1 to 1" in refused.reason
+    assert "'post.max_boxes' must be a whole" in set_parameter(bench, "post.max_boxes", "x").reason
+    assert "did you mean 'post.max_boxes'" in set_parameter(bench, "post.max_box", 1).reason
+    assert set_parameter(bench, "diagnostics.latency_warn_ms", 150).successful  # whole, not 150.0
     assert set_parameter(bench, "post.max_boxes", 1).successful
 
 
