@@ -6,8 +6,9 @@ is taken in this process by the supervisor's client, each message with its time 
 """
 
 import bisect
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -189,6 +190,7 @@ def play(
         watch,
     )
     told = [one for topic, cdr, arrived in watch.taken for one in read_array(topic, cdr, arrived)]
+    _write_said(folder / "said.jsonl", told)
     with open_bag(bag) as opened:
         start_ns = opened.start_ns
     log = result.log_folder / "detector.log"
@@ -226,6 +228,12 @@ def read_array(topic: str, cdr: bytes, arrived_ns: int) -> list[tuple[str, Told]
         for status in array.status
         if status.name.startswith(f"{NODE}:")
     ]
+
+
+def _write_said(path: Path, told: Sequence[tuple[str, Told]]) -> None:
+    """Leave what the node said, a line each, for whoever wants to know why a figure is so."""
+    lines = (json.dumps({"topic": topic, **asdict(one)}) for topic, one in told)
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
 def _boxes(recording: Path) -> dict[int, bytes]:

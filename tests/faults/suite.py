@@ -148,6 +148,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     Scenario("middleware_qos", "publishers and listeners that do not fit", minutes=0.7),
     Scenario("middleware_two_nodes", "two nodes in two namespaces", minutes=0.5),
     Scenario("middleware_parameters", "every parameter, wrong in every way", minutes=0.2),
+    Scenario("middleware_load", "slow listeners, standing time, busy cores", minutes=2.0),
     Scenario("transitions", "configured and cleaned up 1000 times", seconds=480.0, minutes=9.0),
 )
 

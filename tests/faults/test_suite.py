@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The fault suite's frame: figures, kept results, progress, the list."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from imkd_core.errors import ConfigError
+from tests.faults import results
+from tests.faults.__main__ import main
+from tests.faults.results import FILE, Wish, collect, module_files, run_scenarios
+from tests.faults.suite import SCENARIOS, Figure, Scenario, at_least, at_most, chosen, not_there
+
+ROOT = Path(__file__).resolve().parents[2]
+
+#: A scenario that never runs in these tests: `run_to_end` is replaced.
+ONE = Scenario("sensor_loss", "lost", minutes=1.0)
+FREE = Scenario("soak", "an hour", seconds=3600.0, minutes=62.0)
+
+
+@pytest.fixture
+def ran(monkeypatch):
+    """Commands that were run; each leaves one figure."""
+    commands: list[list[str]] = []
+
+    def run_to_end(command, log, expected_s, say):
+        commands.append(command)
+        log.write(b"words of the scenario\n")
+        figure = vars(at_most("a gap", 0.5, 1.0, "s"))
+        Path(command[4]).write_text(json.dumps([figure]))
+        return 0
+
+    monkeypatch.setattr(results, "run_to_end", run_to_end)
+    monkeypatch.setattr(results, "common_key", lambda _files: "this code")
+    monkeypatch.setattr(results, "idle_warnings", list)
+    return commands
+
+
+def test_a_figure_knows_whether_its_goal_is_met():
+    assert at_most("gap", 1.0, 1.0).met
+    assert not at_most("gap", 1.1, 1.0).met
+    assert at_least("yield", 99.0, 99.0).met
+    assert not at_least("yield", 98.9, 99.0).met
+    missing = not_there("gap", 1.0, "s", "the status is not there")
+    assert (missing.value, missing.met) == (None, False)
+
+
+@pytest.mark.parametrize(
+    ("values", "word"),
+    [
+        (("", 1.0, 1.0, "s", True), "name"),
+        (("a", None, 1.0, "s", False), "say why"),
+        (("a", None, 1.0, "s", True, "because"), "not met"),
+        (("a", float("nan"), 1.0, "s", True), "finite"),
+        (("a", 1.0, float("inf"), "s", True), "finite"),
+    ],
+)
+def test_a_figure_that_says_nothing_is_refused(values, word):
+    with pytest.raises(ConfigError, match=word):
+        Figure(*values)
+
+
+def test_what_a_scenario_found_is_in_the_file_with_machine_and_versions(ran, tmp_path):
+    said: list[str] = []
+    parts = run_scenarios([ONE], tmp_path, say=said.append)
+    assert parts["sensor_loss"].figures == (at_most("a gap", 0.5, 1.0, "s"),)
+    written = json.loads((tmp_path / FILE).read_bytes())
+    assert written["goals"] == [
+        {
+            "scenario": "sensor_loss",
+            "name": "a gap",
+            "value": 0.5,
+            "goal": 1.0,
+            "unit": "s",
+            "met": True,
+            "note": "",
+        }
+    ]
+    assert written["machine"]["cores"] >= 1
+    assert "python" in written["versions"]
+    assert written["scenarios"]["sensor_loss"]["command"].endswith("--only sensor_loss")
+    assert "soak" in written["not_run"]
+    assert any("a gap" in line for line in said)
+
+
+def test_what_is_done_is_kept_until_its_sources_change(ran, tmp_path, monkeypatch):
+    run_scenarios([ONE], tmp_path, say=lambda _: None)
+    run_scenarios([ONE], tmp_path, say=lambda _: None)
+    assert len(ran) == 1
+    monkeypatch.setattr(results, "common_key", lambda _files: "other code")
+    run_scenarios([ONE], tmp_path, say=lambda _: None)
+    assert len(ran) == 2
+
+
+def test_another_length_or_model_is_another_result_and_its_command_says_so(ran, tmp_path):
+    run_scenarios([FREE, ONE], tmp_path, Wish(seconds=60.0), lambda _: None)
+    run_scenarios([FREE, ONE], tmp_path, say=lambda _: None)
+    assert [command[3] for command in ran] == ["soak", "sensor_loss", "soak"]
+    assert "60.0" in ran[0]
+    run_scenarios([ONE], tmp_path, Wish(model="mine"), lambda _: None)
+    assert ran[-1][-1] == "mine"
+    part = results.kept_part(tmp_path, "sensor_loss")
+    assert part is not None
+    assert part.command.endswith("--model mine")
+
+
+def test_a_scenario_that_dies_has_the_end_of_its_log_and_the_others_go_on(ran, tmp_path):
+    def die(command, log, expected_s, say):
+        log.write(b"what it said last\n")
+        return -11
+
+    alive, results.run_to_end = results.run_to_end, die
+    try:
+        part = run_scenarios([ONE], tmp_path, say=lambda _: None)["sensor_loss"]
+    finally:
+        results.run_to_end = alive
+    assert part.status == "failed"
+    assert "-11" in part.error
+    assert "what it said last" in part.error
+    assert collect(tmp_path)["goals"] == []
+    assert run_scenarios([ONE], tmp_path, say=lambda _: None)["sensor_loss"].status == "done"
+
+
+def test_a_damaged_part_is_run_again(ran, tmp_path):
+    run_scenarios([ONE], tmp_path, say=lambda _: None)
+    results.part_path(tmp_path, "sensor_loss").write_text("{")
+    run_scenarios([ONE], tmp_path, say=lambda _: None)
+    assert len(ran) == 2
+
+
+def test_every_scenario_is_a_module_with_a_run_and_says_what_it_asks():
+    names = [scenario.name for scenario in SCENARIOS]
+    assert len(set(names)) == len(names)
+    for name in names:
+        source = (ROOT / "tests" / "faults" / f"{name}.py").read_text(encoding="utf-8")
+        assert "def run(context: Context) -> list[Figure]:" in source, name
+    for scenario in SCENARIOS:
+        assert scenario.title
+        assert scenario.minutes > 0
+
+
+def test_an_unknown_scenario_is_named_with_those_there_are():
+    with pytest.raises(ConfigError, match="sensor_loss"):
+        chosen(["sensor_los"])
+
+
+def test_what_a_scenario_imports_counts_and_other_scenarios_do_not():
+    files = {str(path.relative_to(ROOT)) for path in module_files(ROOT / "tests/faults/tf.py")}
+    assert {"tests/faults/tf.py", "tests/faults/injection.py", "benchmarks/soak.py"} <= files
+    assert not {"tests/faults/sensor_loss.py", "tests/faults/suite.py"} & files
+
+
+def test_help_teaches_and_the_list_names_all(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["--help"])
+    assert ended.value.code == 0
+    assert "Examples:" in capsys.readouterr().out
+    assert main(["--list"]) == 0
+    listed = capsys.readouterr().out
+    assert all(scenario.name in listed for scenario in SCENARIOS)
+
+
+def test_without_a_folder_it_says_what_is_missing(capsys):
+    assert main([]) == 2
+    assert "--output" in capsys.readouterr().err
