@@ -5,6 +5,8 @@
     with Replay(settings) as replay:
         for frame, detections in replay.run(Path("drive")):
             ...
+        for outcome in replay.outcomes(Path("drive")):      # frames that were not answered, too
+            outcome.status.level, outcome.status.outcome
 
 The time of arrival of a message is the bag's log time, so the same bag gives the same frames every
 time, as fast as the machine goes, and with any number of decoding threads. (Whether a corrupt image
@@ -12,16 +14,21 @@ that no frame needed is counted depends on them.) No frame is skipped: the node 
 newer one comes before it is answered.
 """
 
+import dataclasses
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from imkd_core.data.bags.bag_writer import BagWriter
 from imkd_core.data.bags.box_messages import make_box_array, make_objects_table
 from imkd_core.data.bags.recording import Bag, BagMessage, open_bag
-from imkd_core.errors import DataError
+from imkd_core.errors import DataError, ImkdError
+from imkd_core.evaluation.replay_frames import box_mappings
+from imkd_core.geometry import Float64
+from imkd_core.health.degradation import FrameStatus, not_answered
 from imkd_core.health.faults import Finding
 from imkd_core.resources import bundle_folder, sensors_file
 from imkd_core.runtime.backends import open_backend
@@ -33,12 +40,34 @@ from imkd_ros.bridge.convert_out import COVARIANCE_DIAGONAL, from_objects_cloud
 from imkd_ros.bridge.decoding import PendingFrame
 from imkd_ros.bridge.parameters import NodeSettings
 from imkd_ros.bridge.pipeline import Pipeline
+from imkd_ros.bridge.policy import judge, policy_of
 from imkd_ros.bridge.sensor_watch import SensorWatch
 from imkd_ros.bridge.sensors import load_sensor_set
 
 #: Topics of the answers in a bag, by their names on the node with its default name.
 DETECTIONS_TOPIC = "/imkd_detector/output/detections"
 OBJECTS_TOPIC = "/imkd_detector/output/objects"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Outcome:
+    """What became of one frame.
+
+    Attributes:
+        status: level, outcome, sensors used and missing.
+        findings: faults of sensors that still send.
+        odom_from_ego: (4, 4) pose of the vehicle; None where it is not known.
+        frame: what the detector saw; None where nothing of it could be used.
+        detections: what is given out; None where nothing is.
+        error: why the model could not answer; None where it did, or was not asked.
+    """
+
+    status: FrameStatus
+    findings: tuple[Finding, ...] = ()
+    odom_from_ego: Float64 | None = None
+    frame: Frame | None = None
+    detections: Detections | None = None
+    error: ImkdError | None = None
 
 
 class Replay:
@@ -50,6 +79,8 @@ class Replay:
             takes over, and how the building of an engine proceeds.
 
     Attributes:
+        bundle: the model.
+        sensors: the sensor set.
         class_names: of the model, in label order.
         unreadable: topic -> messages of the last bag that could not be decoded.
 
@@ -59,15 +90,21 @@ class Replay:
 
     def __init__(self, settings: NodeSettings, report: Callable[[str], None] | None = None) -> None:
         self._settings = settings
-        self._sensors = load_sensor_set(sensors_file(settings.text("sensors_file")))
-        self._bundle = load_bundle(bundle_folder(settings.text("model.bundle")))
-        self._limits = thresholds(settings, self._bundle)
-        wanted = backend_settings(settings, len(self._sensors.cameras))
-        self._backend = open_backend(self._bundle, wanted, report)
+        self.sensors = load_sensor_set(sensors_file(settings.text("sensors_file")))
+        self.bundle = load_bundle(bundle_folder(settings.text("model.bundle")))
+        self._limits = thresholds(settings, self.bundle)
+        wanted = backend_settings(settings, len(self.sensors.cameras))
+        self._backend = open_backend(self.bundle, wanted, report)
+        self._policy = policy_of(settings)
         self._pipeline = self._new_pipeline()
         self._watch = self._new_watch()
-        self.class_names = self._bundle.head.class_names
+        self.class_names = self.bundle.head.class_names
         self.unreadable: Counter[str] = Counter()
+
+    @property
+    def runs_on(self) -> str:
+        """What runs the model, in words."""
+        return self._backend.name
 
     @property
     def rig(self) -> SensorRig:
@@ -85,18 +122,30 @@ class Replay:
         return self._pipeline.counters
 
     def run(self, path: Path) -> Iterator[tuple[Frame, Detections]]:
-        """Yield each frame of a bag with its answer, in the order of time.
+        """Yield each frame of a bag that was answered with its answer, in the order of time.
 
         Raises:
             DataError: the bag is missing, damaged, or has no topic of the sensor file.
             BackendError: the model cannot take a frame.
+        """
+        for outcome in self.outcomes(path):
+            if outcome.error is not None:
+                raise outcome.error
+            if outcome.frame is not None and outcome.detections is not None:
+                yield outcome.frame, outcome.detections
+
+    def outcomes(self, path: Path) -> Iterator[Outcome]:
+        """Yield what became of each frame of a bag, answered or not, in the order of time.
+
+        Raises:
+            DataError: the bag is missing, damaged, or has no topic of the sensor file.
         """
         self._pipeline.close()
         self._pipeline = self._new_pipeline()
         self._watch = self._new_watch()
         self.unreadable.clear()
         detector = Detector(
-            self._bundle,
+            self.bundle,
             self._backend,
             self._pipeline.rig,
             self._limits,
@@ -104,13 +153,26 @@ class Replay:
         )
         with open_bag(path) as bag:
             for pending in self._frames(bag):
-                detector.set_rig(self._pipeline.rig)
-                frame = pending.finish()
-                frame = None if frame is None else self._watch.admit(frame)
-                if frame is None:
-                    continue
-                detections = detector.detect(frame)
-                yield frame, capped(detections, self._settings.count("post.max_boxes"))
+                yield self._outcome(detector, pending)
+
+    def _outcome(self, detector: Detector, pending: PendingFrame) -> Outcome:
+        """Answer a frame as the node does."""
+        detector.set_rig(self._pipeline.rig)
+        judged = judge(pending, self._watch, self.sensors, self._policy)
+        known = Outcome(
+            status=judged.status,
+            findings=self._watch.findings,
+            odom_from_ego=pending.odom_from_ego,
+            frame=judged.frame,
+        )
+        try:
+            detections = judged.answered(detector.detect, self.class_names)
+        except ImkdError as error:
+            status = dataclasses.replace(judged.status, outcome=not_answered(str(error)))
+            return dataclasses.replace(known, status=status, error=error)
+        if detections is not None:
+            detections = capped(detections, self._settings.count("post.max_boxes"))
+        return dataclasses.replace(known, detections=detections)
 
     def close(self) -> None:
         """Give the model back."""
@@ -126,8 +188,8 @@ class Replay:
         self.close()
 
     def _new_pipeline(self) -> Pipeline:
-        settings = pipeline_settings(self._settings, self._sensors, self._bundle.inputs)
-        return Pipeline(self._sensors, settings)
+        settings = pipeline_settings(self._settings, self.sensors, self.bundle.inputs)
+        return Pipeline(self.sensors, settings)
 
     def _new_watch(self) -> SensorWatch:
         return SensorWatch(self._pipeline.tally, self._settings.flag("health.mask_bad_sensors"))
@@ -169,20 +231,8 @@ class Replay:
 
 def as_mapping(detections: Detections) -> dict[str, Any]:
     """Return one frame's answer as plain values; velocities that are unknown are None."""
-    boxes = [
-        {
-            "class": name,
-            "score": round(float(detections.scores[i]), 6),
-            "center_m": [float(value) for value in detections.center_m[i]],
-            "size_m": [float(value) for value in detections.size_m[i]],
-            "yaw_rad": float(detections.yaw_rad[i]),
-            "velocity_mps": [
-                float(value) if value == value else None for value in detections.velocity_mps[i]
-            ],
-        }
-        for i, name in enumerate(detections.names)
-    ]
     stages = {name: round(value, 3) for name, value in detections.stage_ms.items()}
+    boxes = box_mappings(detections)
     return {"stamp_ns": detections.stamp_ns, "boxes": boxes, "stage_ms": stages}
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compare two runs over the same drives, with intervals, and fail where a limit is broken.
 
-A and B are folders that `imkd evaluate --output` or `imkd replay --figures` wrote: two models, two
+A and B are folders that `imkd evaluate --output` or `imkd replay --report` wrote: two models, two
 settings, or the version before and after a change. Every figure of B is set against that of A, with
 the 95 % interval of the difference: the drives are drawn anew many times, the same ones for both
 runs. Fewer than 5 drives allow no interval.

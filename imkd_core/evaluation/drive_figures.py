@@ -142,7 +142,7 @@ def read_drive_figures(path: Path) -> DriveFigures:
     """
     if not path.is_file():
         raise DataError(
-            f"there is no {path}; run `imkd evaluate` or `imkd replay --figures` with this folder "
+            f"there is no {path}; run `imkd evaluate` or `imkd replay --report` with this folder "
             "as its output (predictions that lie there already are used again)"
         )
     try:

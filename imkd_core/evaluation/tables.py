@@ -136,7 +136,11 @@ class Evaluation:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values for JSON; numbers that JSON cannot say are None; no curves."""
-        return {"nds": _plain(self.nds), "map": _plain(self.mean_ap), **_plain(self)}
+        return {
+            "nds": plain_values(self.nds),
+            "map": plain_values(self.mean_ap),
+            **plain_values(self),
+        }
 
 
 def weather_of(description: str) -> str:
@@ -284,15 +288,18 @@ def _known_mean(values: NDArray[np.float64]) -> float:
     return float(known.mean()) if known.size else float("nan")
 
 
-def _plain(value: Any) -> Any:
-    """Return a tree of dataclasses, mappings and tuples as JSON values."""
+def plain_values(value: Any) -> Any:
+    """Return a tree of dataclasses, mappings and tuples as JSON values; without curves.
+
+    Numbers that JSON cannot say are None.
+    """
     if is_dataclass(value) and not isinstance(value, type):
         items = {item.name: getattr(value, item.name) for item in fields(value)}
-        return {key: _plain(item) for key, item in items.items() if key != "curves"}
+        return {key: plain_values(item) for key, item in items.items() if key != "curves"}
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain_values(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value if not isinstance(item, Curve)]
+        return [plain_values(item) for item in value if not isinstance(item, Curve)]
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else None
     return value

@@ -187,22 +187,6 @@ def test_answers_come_back_from_a_bag(replay, place, tmp_path):
         write_bag(answers, tmp_path / "out")
 
 
-def test_the_verb_writes_figures_of_several_bags(place, tmp_path, capsys):
-    second = without(place, tmp_path / "second", "radar")
-    bags = (place / "drive", second)
-    model = ("--model", place / "bundle")
-    arguments = ["replay", *map(str, (*bags, *model, "--figures", tmp_path / "out"))]
-    assert main(arguments) == 0
-    told = json.loads((tmp_path / "out/figures.json").read_text())
-    assert list(told["drives"]) == ["drive", "second"]
-    assert told["drives"]["second"]["frames"] == FRAMES
-    assert told["drives"]["drive"]["frames_without_pose"] == 0
-    assert told["all"]["boxes_per_frame"] == 2
-    assert "boxes in a frame" in capsys.readouterr().out
-    assert main(["compare", *map(str, (tmp_path / "out", tmp_path / "out", "--draws", 5))]) == 0
-    assert "Without the truth" in capsys.readouterr().out
-
-
 @pytest.mark.parametrize("option", ["--jsonl", "--output"])
 def test_the_boxes_of_several_bags_do_not_go_into_one_file(place, tmp_path, option, capsys):
     assert main(["replay", *map(str, (place / "drive", "other", option, tmp_path / "x"))]) == 2

@@ -73,7 +73,8 @@ def test_the_folder_tells_a_reader_and_can_be_compared(tmp_path):
         ]
         whole = write_replay_figures(tmp_path / name, drives, {"model": name})
         told = json.loads((tmp_path / name / "figures.json").read_text())
-        assert told["all"]["flicker"] == whole["flicker"]
+        assert told["all"]["flicker"] == whole.steadiness["flicker"]
+        assert (whole.judgement, told["truth"], told["with_truth"]) == (None, None, [])
         assert told["drives"]["tuesday"]["frames_without_pose"] == 1
         assert told["drives"]["monday"]["seconds"] == 2.5
     one, two = (read_drive_figures(figures_path(tmp_path / name)) for name in ("a", "b"))

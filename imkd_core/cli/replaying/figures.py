@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From finished recordings to figures of all of them, and the pages that show them."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from imkd_core.cli.replaying.one_bag import TRUTH, write_json
+from imkd_core.cli.replaying.plan import SUMMARY, ReplayPlan
+from imkd_core.cli.replaying.summary import drive_of, judged
+from imkd_core.errors import DataError
+from imkd_core.evaluation.replay_figures import ReplayedDrive, write_replay_figures
+from imkd_core.evaluation.replay_frames import read_frames, read_truth
+from imkd_core.evaluation.replay_judgement import JudgedDrive
+from imkd_core.evaluation.replay_report_files import FRAMES
+from imkd_core.evaluation.replay_tables import figure_lines
+from imkd_core.evaluation.results import write_atomic
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Finished:
+    """The results of one recording, as they were read back.
+
+    Attributes:
+        summary: of the recording.
+        drive: sums of its answers.
+        judged: against its truth; None where that is not known.
+    """
+
+    summary: Mapping[str, Any]
+    drive: ReplayedDrive
+    judged: JudgedDrive | None
+
+
+def read_finished(plan: ReplayPlan, name: str) -> Finished:
+    """Return the results of a recording.
+
+    Raises:
+        DataError: they are damaged.
+    """
+    folder = plan.folder(name)
+    try:
+        summary = json.loads((folder / SUMMARY).read_bytes())
+        classes, description = summary["class_names"], summary["description"]
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(f"{folder / SUMMARY} is damaged ({error}); remove {folder}") from None
+    frames = read_frames(folder / FRAMES, classes)
+    truths = read_truth(folder / TRUTH) if (folder / TRUTH).is_file() else []
+    return Finished(
+        summary=summary,
+        drive=drive_of(name, frames),
+        judged=judged(name, frames, truths, description),
+    )
+
+
+def write_fleet(plan: ReplayPlan, names: Sequence[str], failed: Mapping[str, str]) -> list[str]:
+    """Write figures.json, drives/, tables.txt and failed.json; return the tables' lines.
+
+    Args:
+        plan: how recordings were replayed.
+        names: of those with results; at least one.
+        failed: name -> why there is no result.
+
+    Raises:
+        DataError: results are damaged, or a file cannot be written.
+    """
+    found = [read_finished(plan, name) for name in names]
+    figures = write_replay_figures(
+        plan.output,
+        [one.drive for one in found],
+        found[0].summary["about"],
+        [one.judged for one in found],
+    )
+    score = f"score {found[0].summary['about']['least score']}"
+    lines = figure_lines(figures, len(found), score)
+    text = "\n".join([*lines, *failed_lines(failed)])
+    write_atomic(plan.output / "tables.txt", f"{text}\n".encode())
+    _write_failed(plan.output / "failed.json", failed)
+    return lines
+
+
+def failed_lines(failed: Mapping[str, str]) -> list[str]:
+    """Return a line a recording without results."""
+    return [f"failed: {name}: {why}" for name, why in sorted(failed.items())]
+
+
+def _write_failed(path: Path, failed: Mapping[str, str]) -> None:
+    if failed:
+        write_json(path, dict(sorted(failed.items())))
+    else:
+        path.unlink(missing_ok=True)
+
+
+def write_pages(output: Path) -> Path | None:
+    """Write the pages that show a replay; return the first, None where jinja2 is not installed."""
+    try:
+        from imkd_core.evaluation.replay_report import write_replay_report
+    except ImportError:
+        return None
+    write_replay_report(output)
+    return output / "index.html"
