@@ -1,0 +1,240 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A calibration that changed, or that cannot be: told from its numbers and from driving.
+
+    monitor = CalibrationMonitor(rig)          # at once: what cannot be by the numbers alone
+    for frame in frames:                       # in the order of time
+        for finding in monitor.add(frame):
+            print(finding.sensor, finding.fault, finding.remedy)
+    monitor.judged                             # cameras and radars that driving has told about
+
+Cameras are judged by how their pictures move (`calibration_camera`), radars by the speeds of what
+stands (`calibration_radar`). Both need the vehicle to move, and frames that say how:
+`Frame.odom_from_ego`, and `Frame.reference_from_ego` for the stamp of each reading. Without them,
+and while it stands, nothing is judged; a finding stays until driving tells otherwise. Nothing here
+repairs or masks anything. One implementation for the vehicle, a recording and the doctor.
+"""
+
+from collections import deque
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from imkd_core.geometry import Float64, invert_transform
+from imkd_core.health.calibration_camera import CameraSettings, Pair, camera_verdict, is_usable
+from imkd_core.health.calibration_radar import (
+    Echoes,
+    RadarSettings,
+    echoes_of,
+    motion_error,
+    radar_verdict,
+    range_fault,
+)
+from imkd_core.health.calibration_rig import RigSettings, rig_findings
+from imkd_core.health.calibration_tracks import Grey, TrackSettings, follow, small_grey
+from imkd_core.health.faults import SWAPPED, TURNED, WRONG_SCALE, WRONG_SPEEDS, Finding
+from imkd_core.types import Frame, RadarCloud, SensorRig
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrationSettings:
+    """Limits, and how much work is done.
+
+    Attributes:
+        rig, tracks, camera, radar: of the parts.
+        cameras_at_once: cameras whose pictures are followed in one frame, in turn; 0 for all. One
+            is cheap and takes as many times longer as there are cameras.
+        pairs: of pictures that a camera is judged by, the newest, and scans: of a radar.
+        scans: see `pairs`.
+        new_pairs: after so many the camera is judged again, and new_scans: the radar.
+        new_scans: see `new_pairs`.
+        most_gap_ns: between two readings that belong together.
+        back_ns: a frame that lies so far behind the newest begins anew.
+    """
+
+    rig: RigSettings = field(default_factory=RigSettings)
+    tracks: TrackSettings = field(default_factory=TrackSettings)
+    camera: CameraSettings = field(default_factory=CameraSettings)
+    radar: RadarSettings = field(default_factory=RadarSettings)
+    cameras_at_once: int = 1
+    pairs: int = 36
+    scans: int = 60
+    new_pairs: int = 6
+    new_scans: int = 13
+    most_gap_ns: int = 400_000_000
+    back_ns: int = 500_000_000
+
+
+@dataclass(kw_only=True)
+class _Camera:
+    """What is kept of a camera: a picture to follow from, with the vehicle's pose, and pairs."""
+
+    pairs: deque[Pair]
+    held: tuple[int, Grey, Float64] | None = None
+    unjudged: int = 0
+
+
+@dataclass(kw_only=True)
+class _Radar:
+    """What is kept of a radar: the newest scan's stamp and pose, echoes and ranges."""
+
+    echoes: deque[Echoes]
+    ranges_m: deque[Float64]
+    newest: tuple[int, Float64 | None] = (0, None)
+    unjudged: int = 0
+
+
+class CalibrationMonitor:
+    """Watches the frames of one vehicle, in the order of time; not for several threads at once.
+
+    Make a new one where the calibration changes.
+
+    Args:
+        rig: calibration of the cameras and radars, as the frames' pictures and scans have it.
+        settings: limits.
+
+    Attributes:
+        findings: what is wrong now; at first, what cannot be by the numbers alone.
+        judged: cameras and radars that driving has told enough about.
+    """
+
+    def __init__(self, rig: SensorRig, settings: CalibrationSettings | None = None) -> None:
+        self._rig = rig
+        self._settings = settings or CalibrationSettings()
+        self._static = rig_findings(rig, settings=self._settings.rig)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all frames; what the numbers alone tell stays."""
+        settings = self._settings
+        self._newest_ns, self._turn = 0, 0
+        self._cameras = {n: _Camera(pairs=deque(maxlen=settings.pairs)) for n in self._rig.cameras}
+        self._radars = {
+            n: _Radar(echoes=deque(maxlen=settings.scans), ranges_m=deque(maxlen=settings.scans))
+            for n in self._rig.radars
+        }
+        self._told: dict[tuple[str, str], Finding] = {}
+        self.judged: frozenset[str] = frozenset()
+        self.findings: tuple[Finding, ...] = self._static
+
+    def add(self, frame: Frame) -> tuple[Finding, ...]:
+        """Take in one frame and return what is wrong with the calibration now.
+
+        Readings of sensors that the rig lacks, and those seen before, are passed over.
+        """
+        if frame.stamp_ns < self._newest_ns - self._settings.back_ns:
+            self.reset()
+        self._newest_ns = max(self._newest_ns, frame.stamp_ns)
+        self._follow_cameras(frame)
+        for name, scans in frame.radars.items():
+            if name in self._radars:
+                for scan in reversed(scans):
+                    self._take_scan(name, scan, frame)
+                self._judge_radar(name, frame.stamp_ns)
+        self.findings = (*self._static, *self._told.values())
+        return self.findings
+
+    def _follow_cameras(self, frame: Frame) -> None:
+        """Follow what was held since the frame before, and hold the pictures that come next."""
+        names, count = list(self._cameras), self._settings.cameras_at_once
+        due = {names[(self._turn + i) % len(names)] for i in range(count)} if names else set()
+        self._turn += count
+        for name, camera in self._cameras.items():
+            image, held, camera.held = frame.cameras.get(name), camera.held, None
+            is_due = not count or name in due
+            if image is None or not (is_due or held):
+                continue
+            pose = _pose(frame, image.stamp_ns)
+            if pose is None or (held and held[0] >= image.stamp_ns):
+                continue
+            grey = small_grey(image.pixels, self._settings.tracks)
+            if held and image.stamp_ns - held[0] <= self._settings.most_gap_ns:
+                self._pair(camera, held, grey, pose)
+                self._judge_camera(name, frame.stamp_ns)
+            camera.held = (image.stamp_ns, grey, pose) if is_due else None
+
+    def _pair(
+        self, camera: _Camera, held: tuple[int, Grey, Float64], grey: Grey, pose: Float64
+    ) -> None:
+        now_from_before = invert_transform(pose) @ held[2]
+        if not is_usable(now_from_before, self._settings.camera):
+            return
+        before, now = follow(held[1], grey, self._settings.tracks)
+        if len(before):
+            camera.pairs.append(Pair(before=before, now=now, now_from_before=now_from_before))
+            camera.unjudged += 1
+
+    def _judge_camera(self, name: str, stamp_ns: int) -> None:
+        camera, settings = self._cameras[name], self._settings
+        if camera.unjudged < settings.new_pairs or len(camera.pairs) < settings.camera.least_pairs:
+            return
+        camera.unjudged = 0
+        verdict = camera_verdict(name, self._rig.cameras, tuple(camera.pairs), settings.camera)
+        if verdict is not None:
+            self.judged |= {name}
+            faults = {verdict.fault: (verdict.detail, verdict.is_certain)} if verdict.fault else {}
+            self._tell(name, (SWAPPED, TURNED), faults, stamp_ns)
+
+    def _take_scan(self, name: str, scan: RadarCloud, frame: Frame) -> None:
+        radar = self._radars[name]
+        before_ns, before = radar.newest
+        if scan.stamp_ns <= before_ns:
+            return
+        ego = _pose(frame, scan.stamp_ns)
+        pose = None if ego is None else ego @ self._rig.radars[name]
+        radar.newest = (scan.stamp_ns, pose)
+        points = np.asarray(scan.points, dtype=np.float64)
+        if len(points):
+            radar.ranges_m.append(np.hypot(points[:, 0], points[:, 1]))
+            radar.unjudged += 1
+        gap_ns = scan.stamp_ns - before_ns
+        if before is None or pose is None or gap_ns > self._settings.most_gap_ns:
+            return
+        moved_m = pose[:3, 3] - before[:3, 3]
+        own_mps = (invert_transform(pose)[:2, :3] @ moved_m) / (gap_ns * 1e-9)
+        azimuth = np.arctan2(points[:, 1], points[:, 0])
+        sight = np.column_stack([np.cos(azimuth), np.sin(azimuth)])
+        # As the radar measured it: the own motion that was taken out is put back in.
+        radial_mps = (sight * points[:, 4:6]).sum(axis=1) - sight @ own_mps
+        echoes = echoes_of(azimuth, radial_mps, own_mps, self._settings.radar)
+        if echoes is not None:
+            radar.echoes.append(echoes)
+
+    def _judge_radar(self, name: str, stamp_ns: int) -> None:
+        radar, settings = self._radars[name], self._settings
+        if radar.unjudged < settings.new_scans:
+            return
+        radar.unjudged = 0
+        text = range_fault(np.concatenate(radar.ranges_m), settings.radar)
+        self._tell(name, (WRONG_SCALE,), {WRONG_SCALE: (text, True)} if text else {}, stamp_ns)
+        verdict = radar_verdict(motion_error(radar.echoes, settings.radar), settings.radar)
+        if verdict is not None:
+            self.judged |= {name}
+            faults = {verdict.fault: (verdict.detail, False)} if verdict.fault else {}
+            self._tell(name, (TURNED, WRONG_SPEEDS), faults, stamp_ns)
+
+    def _tell(
+        self,
+        sensor: str,
+        asked: tuple[str, ...],
+        found: dict[str, tuple[str, bool]],
+        stamp_ns: int,
+    ) -> None:
+        """Remember which of the faults asked for a sensor has; since when stays as it was."""
+        for fault in asked:
+            before = self._told.pop((sensor, fault), None)
+            if fault in found:
+                detail, is_certain = found[fault]
+                self._told[sensor, fault] = Finding(
+                    sensor=sensor,
+                    fault=fault,
+                    since_ns=before.since_ns if before else stamp_ns,
+                    is_certain=is_certain,
+                    detail=detail,
+                )
+
+
+def _pose(frame: Frame, stamp_ns: int) -> Float64 | None:
+    """Return (4, 4) `odom_from_ego` at a reading's stamp; None where it is not known."""
+    if frame.odom_from_ego is None or stamp_ns not in frame.reference_from_ego:
+        return None
+    return np.asarray(frame.odom_from_ego @ frame.reference_from_ego[stamp_ns])

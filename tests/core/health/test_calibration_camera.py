@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from imkd_core.geometry import (
+    invert_transform,
+    project_points,
+    rigid_transform,
+    transform_points,
+)
+from imkd_core.health.calibration_camera import (
+    CameraSettings,
+    Pair,
+    camera_verdict,
+    is_usable,
+    turn_of,
+)
+from imkd_core.health.faults import SWAPPED, TURNED
+from imkd_core.simulation.rig import make_cameras
+
+SETTINGS = CameraSettings()
+CAMERAS = make_cameras((704, 256))
+
+
+def about(axis, degrees):
+    return cv2.Rodrigues(np.radians(degrees) * np.eye(3)[axis])[0]
+
+
+def turned(camera, axis, degrees):
+    """The camera, turned about an axis of the vehicle."""
+    pose = camera.ego_from_cam
+    rotation = about(axis, degrees) @ pose[:3, :3]
+    return replace(camera, ego_from_cam=rigid_transform(rotation, pose[:3, 3]))
+
+
+def drive(camera, *, seed=0, step_m=0.8, yaw_deg=0.0, count=24, moving=0.1, noise_px=0.15):
+    """Pairs of a camera that drives through a cloud of points, some of which move."""
+    rng = np.random.default_rng(seed)
+    pairs = []
+    for _ in range(count):
+        before_from_now = rigid_transform(about(2, yaw_deg), (step_m, 0, 0))
+        points = rng.uniform((-40, -40, 0), (40, 40, 8), (900, 3))
+        moves = rng.random(len(points)) < moving
+        later = points + moves[:, None] * rng.uniform(-1, 1, (len(points), 3)) * (1, 1, 0)
+        later = transform_points(invert_transform(before_from_now), later)
+        cam_from_ego = invert_transform(camera.ego_from_cam)
+        size = (camera.width_px, camera.height_px)
+        places, keep = [], np.ones(len(points), dtype=bool)
+        for seen in (points, later):
+            pixels, depth_m = project_points(
+                camera.pixel_from_cam, transform_points(cam_from_ego, seen)
+            )
+            pixels = pixels + rng.normal(0, noise_px, pixels.shape)
+            place = (pixels + 0.5) / size
+            keep &= (depth_m > 3) & (np.abs(np.nan_to_num(place, nan=9.0) - 0.5) < 0.5).all(axis=1)
+            places.append(place)
+        chosen = np.flatnonzero(keep)[:70]
+        pairs.append(
+            Pair(
+                before=places[0][chosen],
+                now=places[1][chosen],
+                now_from_before=invert_transform(before_from_now),
+            )
+        )
+    return pairs
+
+
+@settings(max_examples=8, deadline=None)
+@given(
+    name=st.sampled_from(sorted(CAMERAS)),
+    degrees=st.floats(-6, 6),
+    axis=st.sampled_from([1, 2]),
+    seed=st.integers(0, 99),
+)
+def test_how_far_a_camera_is_turned_is_found_across_the_direction_of_travel(
+    name, degrees, axis, seed
+):
+    pairs = drive(turned(CAMERAS[name], axis, degrees), seed=seed)
+    turn = turn_of(CAMERAS[name], pairs, SETTINGS)
+    expected = np.degrees(cv2.Rodrigues(about(axis, degrees))[0].ravel())
+    assert turn is not None
+    across = np.eye(3)[axis]
+    if np.linalg.norm(turn.known @ across) > 0.95:
+        assert np.degrees(turn.rotation_rad)[axis] == pytest.approx(expected[axis], abs=0.5)
+
+
+def test_about_the_direction_of_travel_nothing_is_known_before_the_vehicle_turns():
+    camera = CAMERAS["CAM_FRONT"]
+    straight = turn_of(camera, drive(turned(camera, 0, 4.0)), SETTINGS)
+    assert straight is not None
+    assert np.abs(straight.known[:, 0]).max() < 0.2
+    assert np.degrees(np.linalg.norm(straight.rotation_rad)) < 0.5
+    around = turn_of(camera, drive(turned(camera, 0, 4.0), yaw_deg=4.0), SETTINGS)
+    assert around is not None
+    assert len(around.known) == 3
+    np.testing.assert_allclose(np.degrees(around.rotation_rad), (4, 0, 0), atol=0.5)
+
+
+@pytest.mark.parametrize("name", sorted(CAMERAS))
+def test_a_sound_camera_is_not_blamed_and_a_loose_one_is_with_its_angle(name):
+    sound = camera_verdict(name, CAMERAS, drive(CAMERAS[name]), SETTINGS)
+    assert sound is not None
+    assert sound.fault == ""
+    loose = camera_verdict(name, CAMERAS, drive(turned(CAMERAS[name], 1, 3.0)), SETTINGS)
+    assert loose is not None
+    assert loose.fault == TURNED
+    assert "pitch +" in loose.detail
+    assert not loose.is_certain
+
+
+@pytest.mark.parametrize("name", sorted(CAMERAS))
+def test_a_camera_that_is_swapped_with_another_is_told_with_the_others_name(name):
+    names = list(CAMERAS)
+    for step in (1, 3):
+        other = names[(names.index(name) + step) % len(names)]
+        verdict = camera_verdict(name, CAMERAS, drive(CAMERAS[other]), SETTINGS)
+        assert verdict is not None
+        assert verdict.fault == SWAPPED
+        assert verdict.is_certain
+        assert f"'{other}'" in verdict.detail
+
+
+def test_a_camera_that_looks_somewhere_else_altogether_is_certainly_turned():
+    alone = {"CAM_FRONT": CAMERAS["CAM_FRONT"]}
+    pairs = drive(turned(turned(CAMERAS["CAM_FRONT"], 2, 140.0), 0, 30.0))
+    verdict = camera_verdict("CAM_FRONT", alone, pairs, SETTINGS)
+    assert verdict is not None
+    assert verdict.fault == TURNED
+    assert verdict.is_certain
+
+
+def test_what_hardly_moves_is_not_judged():
+    camera = CAMERAS["CAM_FRONT"]
+    assert turn_of(camera, [], SETTINGS) is None
+    assert turn_of(camera, drive(camera, count=5), SETTINGS) is None
+    assert turn_of(camera, drive(camera, step_m=1e-3, moving=0.0), SETTINGS) is None
+    assert not is_usable(np.eye(4), SETTINGS)
+    assert not is_usable(rigid_transform(np.eye(3), (9, 0, 0)), SETTINGS)
+    assert is_usable(rigid_transform(np.eye(3), (0.7, 0, 0)), SETTINGS)
