@@ -16,9 +16,6 @@ from imkd_core.drawing import Color, Picture, class_color
 from imkd_core.geometry import Float64, box_corners
 from imkd_core.types import Detections
 
-#: Slower objects get no arrow; an arrow is the way of one second.
-SLOW_MPS = 0.5
-
 
 @dataclass(frozen=True, kw_only=True)
 class EgoShape:
@@ -118,6 +115,6 @@ class BevView:
                 drawing.fill_polygon(picture, outline, shade, 0.3)
             drawing.draw_path(picture, outline, shade, thickness_px)
             drawing.draw_line(picture, outline[0], outline[1], shade, thickness_px + 1)
-            if arrows and speed_mps[i] > SLOW_MPS:
+            if arrows and speed_mps[i] > drawing.SLOW_MPS:
                 start, end = self.pixels([boxes.center_m[i, :2], heads[i]])
                 drawing.draw_arrow(picture, start, end, shade, thickness_px)

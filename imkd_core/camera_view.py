@@ -57,6 +57,21 @@ class CameraView:
             color = drawing.WHITE if thin else class_color(int(boxes.labels[i]))
             draw_wireframe(self.tile, corners_cam[i], self.pixel_from_cam, color, thin=thin)
 
+    def draw_ways(self, boxes: Detections) -> None:
+        """Draw an arrow on the ground, one second's way, for boxes that move."""
+        start = boxes.center_m - boxes.size_m * (0.0, 0.0, 0.5)
+        end = start + np.pad(boxes.velocity_mps, ((0, 0), (0, 1)))
+        moves = np.linalg.norm(boxes.velocity_mps, axis=1) > drawing.SLOW_MPS
+        for i in np.flatnonzero(moves):
+            way = np.stack([start[i], end[i]])
+            pixels, depth_m = project_points(
+                self.pixel_from_cam, transform_points(self.cam_from_reference, way)
+            )
+            if (depth_m > NEAR_M).all():
+                color = class_color(int(boxes.labels[i]))
+                drawing.draw_arrow(self.tile, pixels[0], pixels[1], drawing.BLACK, 4)
+                drawing.draw_arrow(self.tile, pixels[0], pixels[1], color, 2)
+
     def label_boxes(self, labels: LabelPlacer, boxes: Detections, *, scores: bool) -> None:
         """Write class and score above the boxes in the picture; the nearest find a place first."""
         corners_cam = self._corners_cam(boxes)

@@ -41,6 +41,9 @@ PALETTE: tuple[Color, ...] = (
 #: Part of the colour ramp that is too dark for dots.
 _DARKEST_DOT = 0.2
 _SUBPIXEL_BITS = 4
+
+#: Slower objects get no arrow; an arrow is the way of one second.
+SLOW_MPS = 0.5
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 

@@ -163,6 +163,7 @@ def _camera_tile(
     detections, truth = boxes
     if detections is not None:
         view.draw_boxes(detections, thin=False)
+        view.draw_ways(detections)
     if truth is not None:
         view.draw_boxes(truth, thin=True)
     view.draw_points(points_ego, RADAR_RANGE_M)

@@ -48,6 +48,7 @@ from typing import Any
 
 from imkd_core.config import NUSCENES_CLASSES
 from imkd_core.errors import DataError
+from imkd_core.evaluation.frame_pictures import LEAST_SCORE
 from imkd_core.evaluation.nuscenes_metrics import DetectionMetrics, DetectionRules
 from imkd_core.evaluation.results import write_atomic
 
@@ -87,7 +88,7 @@ class ReplayedFrame:
         stamp_ns: reference time.
         level: of degradation; empty where it is not told.
         outcome: "answered", or why not.
-        classes: of the boxes, one a box.
+        classes: of the boxes scored `LEAST_SCORE` or more, one a box.
         age_ms: used sensor -> reference time minus stamp of its reading.
         missing: sensor -> reason.
         faults: of sensors that still send.
@@ -266,7 +267,9 @@ def _frame(
             stamp_ns=stamp_ns,
             level=str(status.get("level", "")),
             outcome=str(status.get("outcome", "answered")),
-            classes=tuple(str(box["class"]) for box in boxes),
+            classes=tuple(
+                str(box["class"]) for box in boxes if box.get("score", 1.0) >= LEAST_SCORE
+            ),
             age_ms=_numbers(status, "age_ms", where),
             missing={str(name): str(why) for name, why in missing.items()},
             faults=tuple(_fault(one) for one in findings),

@@ -22,11 +22,23 @@ ANSWERED, EMPTY, UNANSWERED = "answered", "empty", "unanswered"
 FULL = "full"
 
 #: Spans of several sensors with one cause are one event where they begin and end this near; so are
-#: spans of one sensor with less than this between them.
+#: spans of one sensor with one cause and less than this between them.
 _TOGETHER_S = 0.5
 
 #: Reasons that are named of one event.
 _REASONS = 3
+
+#: Reason for which a sensor is missing -> what to do, where no finding tells it.
+REMEDIES: Mapping[str, str] = {
+    "never seen": "nothing came on its topic; compare the topic with the sensor file",
+    "silent": "its messages ceased; look at its driver, its power and its link",
+    "late": "its messages came after the frame was due; look at the load of machine and network",
+    "lost": "its messages came, but other sensors' frames took their place; compare its rate with "
+    "theirs",
+    "outside tolerance": "its stamps are far from the others'; look at its clock",
+    "corrupt": "its images could not be decoded; look at its driver and its link",
+    "uncalibrated": "its calibration is not known; look for its CameraInfo and its transform",
+}
 
 #: Frames are said to be lacking where the next comes after this many usual periods.
 _GAP_PERIODS = 3.0
@@ -77,6 +89,7 @@ class Event:
         who: sensors, or (`ANSWERS`,).
         span: of it; the longest where several sensors share the event.
         levels: of the frames within, as far as they are not full.
+        lasts: whether it was not over at the end of the recording.
         boxes_before, boxes_within: mean number of boxes a frame in as many frames before (20 at
             most), and within; None where there are none.
     """
@@ -84,6 +97,7 @@ class Event:
     who: tuple[str, ...]
     span: Span
     levels: tuple[str, ...] = ()
+    lasts: bool = False
     boxes_before: float | None = None
     boxes_within: float | None = None
 
@@ -169,7 +183,8 @@ def _telling(name: str) -> Callable[[ReplayedFrame], _Told]:
         remedy = faults[0].remedy if faults else ""
         reason = frame.missing.get(name)
         if reason is not None:
-            return (NOT_DUE if reason == NOT_DUE else MISSING), reason, remedy
+            state = NOT_DUE if reason == NOT_DUE else MISSING
+            return state, reason, remedy or REMEDIES.get(reason, "")
         if faults:
             return SUSPECT, ", ".join(one.fault for one in faults), remedy
         return (USED if name in frame.age_ms else UNKNOWN), "", ""
@@ -220,16 +235,22 @@ def _gaps(times_s: Float64, period_s: float) -> list[Span]:
 
 
 def _troubles(row: Row) -> list[Span]:
-    """Return what is wrong in a row; what follows at once, or is off and on, as one span."""
+    """Return what is wrong in a row; what follows at once, or is soon back, as one span."""
     groups: list[list[Span]] = []
     for span in row.spans:
         if span.state in (USED, ANSWERED, NOT_DUE, UNKNOWN):
             continue
-        if groups and span.start_s - groups[-1][-1].end_s <= _TOGETHER_S:
+        if groups and _goes_on(groups[-1][-1], span):
             groups[-1].append(span)
         else:
             groups.append([span])
     return [_joined(group) for group in groups]
+
+
+def _goes_on(one: Span, other: Span) -> bool:
+    """Whether a trouble is the same as the one before it in its row."""
+    is_same = (one.state, one.reason) == (other.state, other.reason)
+    return other.first == one.end or (is_same and other.start_s - one.end_s <= _TOGETHER_S)
 
 
 def _joined(spans: Sequence[Span]) -> Span:
@@ -281,6 +302,7 @@ def _event(group: Sequence[tuple[str, Span]], frames: Sequence[ReplayedFrame]) -
         who=tuple(dict.fromkeys(name for name, _ in group)),
         span=span,
         levels=tuple(levels),
+        lasts=span.end >= len(frames),
         boxes_before=_mean_boxes(before),
         boxes_within=_mean_boxes(within),
     )

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -169,3 +171,25 @@ def test_a_small_box_is_labelled_with_its_score_alone():
         view.label_boxes(labels, boxes([(x_m, 0.0, 1.0)]), scores=True)
         widths.append(labels.taken[0][2] - labels.taken[0][0])
     assert widths[1] < 0.7 * widths[0]
+
+
+def test_what_moves_has_an_arrow_on_the_ground_and_what_stands_has_none():
+    view = open_view(image(), camera(), np.eye(4), 320)
+    standing = boxes([(12.0, 1.0, 0.75)])
+    view.draw_ways(standing)
+    assert not drawn(view.tile).size
+    view.draw_ways(replace(standing, velocity_mps=[(3.0, -2.0)]))
+    way = np.array([(12.0, 1.0, 0.0), (15.0, -1.0, 0.0)])
+    pixels, _ = project_points(K, transform_points(invert_transform(FORWARD), way))
+    found = drawn(view.tile)
+    assert found[:, 0].min() == pytest.approx(pixels[0, 0], abs=4)
+    assert found[:, 0].max() == pytest.approx(pixels[1, 0], abs=4)
+
+
+def test_the_way_of_what_is_unknown_or_behind_the_camera_is_not_drawn():
+    view = open_view(image(), camera(), np.eye(4), 320)
+    unknown = replace(boxes([(12.0, 1.0, 0.75)]), velocity_mps=[(np.nan, np.nan)])
+    behind = replace(boxes([(-12.0, 1.0, 0.75)]), velocity_mps=[(3.0, 0.0)])
+    for one in (unknown, behind, boxes([])):
+        view.draw_ways(one)
+    assert not drawn(view.tile).size
