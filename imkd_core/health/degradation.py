@@ -107,8 +107,8 @@ def outcome_of(action: Action, level: Level) -> str:
     """Return the outcome of a frame that was dealt with by the policy."""
     if action == Action.PUBLISH:
         return ANSWERED
-    verb = "empty" if action == Action.PUBLISH_EMPTY else "stopped"
-    return f"{verb}: policy {level}"
+    is_empty = action == Action.PUBLISH_EMPTY
+    return f"empty: policy {level}" if is_empty else f"stopped: policy {level}"
 
 
 def not_answered(reason: str) -> str:

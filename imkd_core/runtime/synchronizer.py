@@ -107,11 +107,6 @@ class SlotSynchronizer:
             return due_ns
         return self._now_ns + 1 + min(rest_ns, _LISTEN_NS)
 
-    @property
-    def silent(self) -> tuple[str, ...]:
-        """Sensors that came and are silent now for longer than is usual of them."""
-        return tuple(c.name for c in self._channels.values() if c.newest_ns and self._is_silent(c))
-
     def reset(self) -> None:
         """Forget all readings and when sensors were seen; counters stay."""
         self._dropped[DROP_RESET] += self.pending

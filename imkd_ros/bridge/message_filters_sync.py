@@ -104,11 +104,6 @@ class MessageFiltersSynchronizer:
         """None: message_filters knows no deadline."""
         return None
 
-    @property
-    def silent(self) -> tuple[str, ...]:
-        """Empty: message_filters does not say who is silent."""
-        return ()
-
     def reset(self) -> None:
         """Forget all readings; counters stay."""
         if self.pending:

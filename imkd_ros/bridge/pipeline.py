@@ -125,11 +125,6 @@ class Pipeline:
         return self._missing
 
     @property
-    def silent(self) -> tuple[str, ...]:
-        """Sensors that came and are silent now for longer than is usual of them."""
-        return self._sync.silent
-
-    @property
     def counters(self) -> Mapping[str, Mapping[str, int]]:
         """Sensor (or `tally.FRAMES`) -> reason -> count of what was dropped."""
         drops = dict(self.tally.drops)

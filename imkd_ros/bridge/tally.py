@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from imkd_core.runtime.rhythm import Rhythm
 from imkd_core.runtime.slots import (
     DROP_DUPLICATE,
     DROP_FUTURE,
@@ -18,6 +19,13 @@ from imkd_core.runtime.slots import (
 
 #: Problems kept until they are taken; the counters go on counting.
 _MAX_PROBLEMS = 64
+
+#: A longer time between two readings of a sensor is an outage.
+LONGEST_PERIOD_NS = 1_000_000_000
+
+#: A sensor whose period is known counts as lost after twice the silence that is usual of it, but
+#: never sooner than this.
+_LEAST_SILENCE_NS = 300_000_000
 
 #: Name under which what concerns whole frames is filed.
 FRAMES = "frames"
@@ -64,6 +72,7 @@ class Tally:
         self._problems: dict[tuple[str, str], Problem] = {}
         self._accepted: Counter[str] = Counter()
         self._newest: dict[str, tuple[int, int]] = {}
+        self._rhythms: dict[str, Rhythm] = {}
 
     @property
     def drops(self) -> Mapping[str, Mapping[str, int]]:
@@ -81,10 +90,29 @@ class Tally:
         """Sensor -> (stamp, arrival) of the last reading, nanoseconds."""
         return MappingProxyType(self._newest)
 
+    @property
+    def rhythms(self) -> Mapping[str, Rhythm]:
+        """Sensor -> what is usual of its readings, and what was lost between them."""
+        return MappingProxyType(self._rhythms)
+
     def accept(self, sensor: str, stamp_ns: int, now_ns: int) -> None:
         """Count a reading."""
         self._accepted[sensor] += 1
         self._newest[sensor] = (stamp_ns, now_ns)
+        if sensor not in self._rhythms:
+            self._rhythms[sensor] = Rhythm(LONGEST_PERIOD_NS)
+        self._rhythms[sensor].add(stamp_ns, now_ns)
+
+    def is_silent(self, sensor: str, now_ns: int, timeout_ns: int) -> bool:
+        """Return whether a sensor that came counts as lost by now.
+
+        Args:
+            sensor: name of one of `newest`.
+            now_ns: time now, on the clock of arrivals.
+            timeout_ns: silence after which it does in any case.
+        """
+        usual_ns = max(2 * self._rhythms[sensor].patience_ns, _LEAST_SILENCE_NS)
+        return now_ns - self._newest[sensor][1] > min(timeout_ns, usual_ns)
 
     def drop(self, sensor: str, reason: str, text: str) -> None:
         """Count a drop, and keep its text (the newest of each kind) until it is taken."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
-from imkd_ros.node.health import Status
+from imkd_ros.node.verdicts import Status
 
 #: Names of the levels, for logs.
 LEVELS = ("OK", "WARN", "ERROR")

@@ -5,64 +5,21 @@
 """
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-
-import numpy as np
 
 from imkd_core.health.faults import Finding
 from imkd_ros.bridge.pipeline import Pipeline
 from imkd_ros.bridge.sensors import SensorSet
 from imkd_ros.bridge.tally import FRAMES, Problem
-
-OK, WARN, ERROR = 0, 1, 2
+from imkd_ros.node.latency import LatencyWindow, latency_status
+from imkd_ros.node.verdicts import ERROR, OK, WARN, Status
 
 #: A drop keeps its sensor at WARN for so long.
 _DROP_MEMORY_NS = 3_000_000_000
 
 #: Span over which rates are measured.
 _RATE_SPAN_NS = 5_000_000_000
-
-#: Frames that latency percentiles look back on.
-_LATENCY_FRAMES = 200
-
-
-@dataclass(frozen=True, kw_only=True)
-class Status:
-    """One line of the diagnostics.
-
-    Attributes:
-        name: what it is about, without the node's name.
-        level: `OK`, `WARN` or `ERROR`.
-        message: one sentence; where the level is not OK it says what to do.
-        values: numbers and details, as text.
-    """
-
-    name: str
-    level: int
-    message: str
-    values: Mapping[str, str] = field(default_factory=dict)
-
-
-class LatencyWindow:
-    """Milliseconds of each stage of the last frames."""
-
-    def __init__(self) -> None:
-        self._stages: dict[str, deque[float]] = {}
-
-    def add(self, stage_ms: Mapping[str, float]) -> None:
-        """Take in one frame."""
-        for stage, milliseconds in stage_ms.items():
-            window = self._stages.setdefault(stage, deque(maxlen=_LATENCY_FRAMES))
-            window.append(milliseconds)
-
-    def percentiles(self) -> dict[str, tuple[float, float, float]]:
-        """Return stage -> (p50, p95, p99) in milliseconds."""
-        found = {}
-        for stage, window in self._stages.items():
-            p50, p95, p99 = np.percentile(tuple(window), (50, 95, 99)).tolist()
-            found[stage] = (p50, p95, p99)
-        return found
 
 
 @dataclass(kw_only=True)
@@ -75,12 +32,15 @@ class InferenceState:
         frames_in: frames that the synchroniser gave.
         frames_out: frames that were answered.
         frames_replaced: frames that a newer one replaced while inference was busy.
+        frames_withheld: frames that the policy, or the lack of any usable sensor, left unanswered.
         refusal: why the last frame was not answered; empty when it was.
         latency: of the last frames.
         is_time_standing: the clock gives 0: sim time without a /clock.
         findings: faults of the sensors of the last frame that was inferred.
         masked: sensors that were left out of it.
         substitution: why another backend runs the model than was asked for; empty = none does.
+        withheld: what the policy did with the last frame instead of answering it; empty = nothing.
+        is_answering: a frame is being answered.
     """
 
     is_active: bool = False
@@ -88,12 +48,15 @@ class InferenceState:
     frames_in: int = 0
     frames_out: int = 0
     frames_replaced: int = 0
+    frames_withheld: int = 0
     refusal: str = ""
     latency: LatencyWindow = field(default_factory=LatencyWindow)
     is_time_standing: bool = False
     findings: tuple[Finding, ...] = ()
     masked: frozenset[str] = frozenset()
     substitution: str = ""
+    withheld: str = ""
+    is_answering: bool = False
 
 
 class HealthMonitor:
@@ -101,7 +64,8 @@ class HealthMonitor:
 
     Args:
         sensors: the sensor set.
-        timeout_ns: silence after which a sensor counts as lost.
+        timeout_ns: silence after which a sensor counts as lost in any case; one whose period is
+            known does after three of its periods, or twice what is usual of it.
         latency_warn_ms: median of the whole latency that is a warning.
     """
 
@@ -110,7 +74,8 @@ class HealthMonitor:
         self.timeout_ns = timeout_ns
         self.latency_warn_ms = latency_warn_ms
         self._active_since_ns: int | None = None
-        self._history: dict[str, deque[tuple[int, int]]] = {}
+        self._history: dict[str, deque[tuple[int, int, int]]] = {}
+        self._jumps: dict[str, int] = {}
         self._problems: dict[str, tuple[int, Problem]] = {}
         self._qos: dict[str, str] = {}
 
@@ -127,8 +92,23 @@ class HealthMonitor:
         """The node became active; sensors are missed only after `timeout_ns` from now on."""
         self._active_since_ns = now_ns
 
-    def evaluate(self, pipeline: Pipeline, state: InferenceState, now_ns: int) -> list[Status]:
-        """Return the status of every part, the whole first."""
+    def evaluate(
+        self,
+        pipeline: Pipeline,
+        state: InferenceState,
+        now_ns: int,
+        *,
+        with_details: bool = True,
+    ) -> list[Status]:
+        """Return the status of every part, the whole first.
+
+        Args:
+            pipeline: what arrived and what was dropped.
+            state: of the node.
+            now_ns: time now.
+            with_details: have all values; without them levels and sentences alone hold, which is
+                cheaper.
+        """
         since_ns = self._active_since_ns
         if since_ns is not None and (since_ns == 0 or now_ns < since_ns):
             self.start(now_ns)  # simulated time has begun, or gone back
@@ -136,7 +116,7 @@ class HealthMonitor:
         return [
             self._frames(pipeline, state, now_ns),
             self._calibration(pipeline, state, now_ns),
-            self._latency(state),
+            latency_status(state.latency, self.latency_warn_ms, with_details=with_details),
             *_substitution(state),
             *self._others(now_ns),
             *sensors,
@@ -146,7 +126,7 @@ class HealthMonitor:
         newest = pipeline.tally.newest.get(name)
         if newest is None or newest[1] < (self._active_since_ns or 0):
             return not self._is_starting(now_ns)
-        return now_ns - newest[1] > self.timeout_ns
+        return pipeline.tally.is_silent(name, now_ns, self.timeout_ns)
 
     def _is_starting(self, now_ns: int) -> bool:
         """Whether the node became active so lately that nothing is missed yet."""
@@ -167,6 +147,7 @@ class HealthMonitor:
             "frames in": str(state.frames_in),
             "frames out": str(state.frames_out),
             "frames replaced by newer": str(state.frames_replaced),
+            "frames withheld": str(state.frames_withheld),
             "subscribers": "yes" if state.has_subscriber else "none: nothing is inferred",
             **{f"dropped: {reason}": str(count) for reason, count in counts.items()},
         }
@@ -200,7 +181,8 @@ class HealthMonitor:
             (not state.has_subscriber, OK, "nobody listens: nothing is inferred"),
         )
         verdicts = ((level, message) for holds, level, message in rules if holds)
-        return next(verdicts, (OK, "all sensors are in use"))
+        level, message = next(verdicts, (OK, "all sensors are in use"))
+        return level, f"{message} ({state.withheld})" if state.withheld and level else message
 
     def _calibration(self, pipeline: Pipeline, state: InferenceState, now_ns: int) -> Status:
         lacking = pipeline.uncalibrated
@@ -219,30 +201,13 @@ class HealthMonitor:
             values=values,
         )
 
-    def _latency(self, state: InferenceState) -> Status:
-        percentiles = state.latency.percentiles()
-        values = {
-            f"{stage} {label} ms": f"{value:.1f}"
-            for stage, triple in percentiles.items()
-            for label, value in zip(("p50", "p95", "p99"), triple, strict=True)
-        }
-        median_ms = percentiles.get("total", (0.0, 0.0, 0.0))[0]
-        if median_ms <= self.latency_warn_ms:
-            return Status(name="latency", level=OK, message=f"{median_ms:.0f} ms", values=values)
-        return Status(
-            name="latency",
-            level=WARN,
-            message=f"median {median_ms:.0f} ms is above diagnostics.latency_warn_ms = "
-            f"{self.latency_warn_ms:g}; raise model.threads, lower the camera rate, or take a "
-            "smaller model (the stages below say where the time goes)",
-            values=values,
-        )
-
     def _others(self, now_ns: int) -> list[Status]:
         """Return what concerns no sensor: TF, ego motion, QoS of outputs."""
         statuses = []
         for name, (when_ns, problem) in self._problems.items():
-            if name not in self._sensors.names and now_ns - when_ns < _DROP_MEMORY_NS:
+            is_recent = now_ns - when_ns < _DROP_MEMORY_NS
+            is_ours = name == FRAMES and problem.reason != "no ego motion"  # see `_frames`
+            if name not in self._sensors.names and is_recent and not is_ours:
                 name = "ego_motion" if problem.reason == "no ego motion" else name
                 statuses.append(Status(name=name, level=WARN, message=problem.text))
         named = {status.name for status in statuses}
@@ -257,20 +222,42 @@ class HealthMonitor:
         return statuses
 
     def _sensor(self, name: str, pipeline: Pipeline, state: InferenceState, now_ns: int) -> Status:
-        newest = pipeline.tally.newest.get(name)
-        values = {
-            "rate Hz": f"{self._rate(name, pipeline.tally.accepted.get(name, 0), now_ns):.1f}",
-            "received": str(pipeline.tally.accepted.get(name, 0)),
-            **{f"dropped: {r}": str(n) for r, n in pipeline.tally.drops.get(name, {}).items()},
-        }
-        if newest is not None:
-            values["age ms"] = f"{(now_ns - newest[0]) / 1e6:.0f}"
+        self._note_jumps(name, pipeline, now_ns)
         level, message = OK, "ok" if state.is_active else "not active"
         if state.is_active:
             level, message = self._sensor_verdict(name, pipeline, now_ns)
         if state.is_active and state.has_subscriber and level == OK:
             level, message = _fault_verdict(name, state)
+        values = self._sensor_values(name, pipeline, now_ns)
         return Status(name=name, level=level, message=message, values=values)
+
+    def _sensor_values(self, name: str, pipeline: Pipeline, now_ns: int) -> dict[str, str]:
+        tally = pipeline.tally
+        newest, rhythm = tally.newest.get(name), tally.rhythms.get(name)
+        lost = 0 if rhythm is None else rhythm.lost
+        rate_hz, loss = self._rates(name, tally.accepted.get(name, 0), lost, now_ns)
+        values = {
+            "rate Hz": f"{rate_hz:.1f}",
+            "loss %": f"{100 * loss:.0f}",
+            "received": str(tally.accepted.get(name, 0)),
+            "lost": str(lost),
+            "stamp jumps": "0" if rhythm is None else str(rhythm.jumps),
+            **{f"dropped: {r}": str(n) for r, n in tally.drops.get(name, {}).items()},
+        }
+        if newest is not None:
+            values["age ms"] = f"{(now_ns - newest[0]) / 1e6:.0f}"
+        return values
+
+    def _note_jumps(self, name: str, pipeline: Pipeline, now_ns: int) -> None:
+        rhythm = pipeline.tally.rhythms.get(name)
+        jumps = 0 if rhythm is None else rhythm.jumps
+        if jumps > self._jumps.get(name, 0):
+            text = (
+                "its stamps left the clock by more than half a second; synchronise the clocks "
+                "(PTP, NTP), and see whether its driver was started again"
+            )
+            self.note_problems([Problem(sensor=name, reason="stamps jumped", text=text)], now_ns)
+        self._jumps[name] = jumps
 
     def _sensor_verdict(self, name: str, pipeline: Pipeline, now_ns: int) -> tuple[int, str]:
         when_ns, problem = self._problems.get(name, (0, None))
@@ -294,15 +281,18 @@ class HealthMonitor:
         camera = self._sensors.cameras.get(name)
         return self._sensors.radars[name].points if camera is None else camera.image
 
-    def _rate(self, name: str, count: int, now_ns: int) -> float:
+    def _rates(self, name: str, count: int, lost: int, now_ns: int) -> tuple[float, float]:
+        """Return readings a second, and the share of readings that was lost, of late."""
         history = self._history.setdefault(name, deque())
         if history and now_ns < history[-1][0]:
             history.clear()
-        history.append((now_ns, count))
+        history.append((now_ns, count, lost))
         while now_ns - history[0][0] > _RATE_SPAN_NS:
             history.popleft()
-        span_ns = now_ns - history[0][0]
-        return (count - history[0][1]) * 1e9 / span_ns if span_ns > 0 else 0.0
+        then_ns, count_then, lost_then = history[0]
+        came, gone, span_ns = count - count_then, lost - lost_then, now_ns - then_ns
+        rate_hz = came * 1e9 / span_ns if span_ns > 0 else 0.0
+        return rate_hz, gone / (came + gone) if came + gone else 0.0
 
 
 def _fault_verdict(name: str, state: InferenceState) -> tuple[int, str]:

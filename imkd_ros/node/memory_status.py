@@ -2,7 +2,7 @@
 """What a model with a memory remembers, as a status of the diagnostics. No ROS in here."""
 
 from imkd_core.runtime.memory import RESET_NO_POSE, MemoryFacts
-from imkd_ros.node.health import OK, WARN, Status
+from imkd_ros.node.verdicts import OK, WARN, Status
 
 
 def memory_status(facts: MemoryFacts) -> list[Status]:

@@ -94,7 +94,7 @@ class Outputs:
         if self._is_wanted("objects"):
             self._publishers["objects"].publish(to_objects_cloud(detections, self._frame_id))
         if self._is_wanted("markers"):
-            stamp = _time(detections.stamp_ns)
+            stamp = to_time(detections.stamp_ns)
             self._publishers["markers"].publish(
                 detection_markers(detections, self._frame_id, stamp)
             )
@@ -103,7 +103,7 @@ class Outputs:
     def publish_latency(self, stage_ms: Mapping[str, float], stamp_ns: int) -> None:
         """Publish the stages of one frame."""
         if self._is_wanted("latency"):
-            stamp = _time(stamp_ns)
+            stamp = to_time(stamp_ns)
             name = self._node.get_fully_qualified_name().lstrip("/")
             message = latency_array(stage_ms, name, self._hardware, stamp)
             self._publishers["latency"].publish(message)
@@ -121,6 +121,7 @@ class Outputs:
         self._on_qos(topic, incompatible_qos_text(topic, event.last_policy_kind, "subscriber"))
 
 
-def _time(stamp_ns: int) -> Any:
+def to_time(stamp_ns: int) -> Any:
+    """Return a `builtin_interfaces/Time`."""
     seconds, nanoseconds = divmod(stamp_ns, 1_000_000_000)
     return Time(sec=seconds, nanosec=nanoseconds)

@@ -2,33 +2,35 @@
 """What lives from `configure` to `cleanup`: pipeline, model, topics, inference thread, health."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode
 
-from imkd_core.errors import ImkdError
+from imkd_core.health.degradation import Action, Level, outcome_of
 from imkd_core.resources import bundle_folder, sensors_file
 from imkd_core.runtime.backends import open_backend
 from imkd_core.runtime.bundle import load_bundle
 from imkd_core.runtime.detector import Detector
-from imkd_core.types import SensorRig
-from imkd_ros.bridge.assembly import backend_settings, capped, pipeline_settings, thresholds
+from imkd_ros.bridge.assembly import backend_settings, pipeline_settings, thresholds
 from imkd_ros.bridge.decoding import PendingFrame
 from imkd_ros.bridge.parameters import NodeSettings
 from imkd_ros.bridge.pipeline import Pipeline
+from imkd_ros.bridge.policy import policy_of
 from imkd_ros.bridge.sensor_watch import SensorWatch
 from imkd_ros.bridge.sensors import load_sensor_set
 from imkd_ros.bridge.tally import FRAMES, Problem
+from imkd_ros.node.answering import Answering
 from imkd_ros.node.diagnostics import LEVELS, diagnostic_array, levels
-from imkd_ros.node.health import HealthMonitor, InferenceState, Status
+from imkd_ros.node.health import HealthMonitor, InferenceState
 from imkd_ros.node.inputs import Inputs
 from imkd_ros.node.memory_status import memory_status
 from imkd_ros.node.outputs import Outputs
+from imkd_ros.node.status import StatusOutput, without_frame
 from imkd_ros.node.throttle import Throttle
-from imkd_ros.node.worker import NewestWorker
+from imkd_ros.node.verdicts import Status
 
 #: How often deadlines are looked at while a frame waits, seconds.
 POLL_S = 0.01
@@ -41,16 +43,6 @@ CLOCK_S = 3.0
 
 #: At most one warning per sensor and reason in this time, seconds.
 WARNING_S = 5.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Job:
-    """A frame for the inference thread, with the rig it belongs to."""
-
-    frame: PendingFrame
-    rig: SensorRig
-    sync_ms: float
-    offered_s: float
 
 
 class Session:
@@ -69,7 +61,8 @@ class Session:
         self._log = node.get_logger()
         self._name = node.get_fully_qualified_name().lstrip("/")
         self._settings = settings
-        sensors = load_sensor_set(sensors_file(settings.text("sensors_file")))
+        policy = policy_of(settings)
+        self._sensors = sensors = load_sensor_set(sensors_file(settings.text("sensors_file")))
         self._bundle = load_bundle(bundle_folder(settings.text("model.bundle")))
         self._pipeline = Pipeline(
             sensors, pipeline_settings(settings, sensors, self._bundle.inputs)
@@ -93,19 +86,30 @@ class Session:
         )
         self._watch = SensorWatch(self._pipeline.tally, settings.flag("health.mask_bad_sensors"))
         self._throttle = Throttle(WARNING_S)
-        self._worker: NewestWorker[_Job] | None = None
         self._levels: dict[str, int] = {}
         self._published_s = 0.0
-        self._clock_due_s = 0.0
-        self._open_topics(sensors)
+        self._clock_due_s = self._looked_s = 0.0
+        self._open_topics()
+        self._answering = Answering(
+            sensors=sensors,
+            detector=self._detector,
+            class_names=self._bundle.head.class_names,
+            watch=self._watch,
+            outputs=self._outputs,
+            status=self._status,
+            state=self._state,
+            policy=policy,
+            max_boxes=settings.count("post.max_boxes"),
+        )
 
-    def _open_topics(self, sensors: Any) -> None:
+    def _open_topics(self) -> None:
         node, settings = self._node, self._settings
         self._outputs = Outputs(node, settings.text("base_frame"), self._bundle.name, self._on_qos)
+        self._status = StatusOutput(node, self._bundle.name)
         self._diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._inputs = Inputs(
             node,
-            sensors,
+            self._sensors,
             settings.count("input.queue_depth"),
             settings.text("ego_motion.odometry_topic"),
             self._on_message,
@@ -125,10 +129,9 @@ class Session:
     def activate(self) -> None:
         """Start to listen and to infer."""
         self._state.is_active = True
-        self._state.refusal = ""
         self._health.start(self._now_ns())
         self._clock_due_s = self._steady_s() + CLOCK_S
-        self._worker = NewestWorker(self._work, self._on_refusal, "imkd_inference")
+        self._answering.start()
         self._outputs.publish_labels(
             self._bundle.head.class_names, self._bundle.head.score_threshold
         )
@@ -142,9 +145,7 @@ class Session:
         if self._poll_timer is not None:
             self._node.destroy_timer(self._poll_timer)
             self._poll_timer = None
-        if self._worker is not None:
-            self._worker.stop()
-            self._worker = None
+        self._answering.stop()
         self._pipeline.reset()
         self._watch.reset()
         self._detector.reset_memory("deactivated")
@@ -155,6 +156,7 @@ class Session:
         self._node.destroy_timer(self._health_timer)
         self._inputs.close()
         self._outputs.close()
+        self._status.close()
         self._node.destroy_publisher(self._diagnostics)
         self._pipeline.close()
         self._backend.close()
@@ -175,6 +177,8 @@ class Session:
         self._health.timeout_ns = settings.nanoseconds("diagnostics.sensor_timeout_sec")
         self._health.latency_warn_ms = settings.number("diagnostics.latency_warn_ms")
         self._watch.masks_bad_sensors = settings.flag("health.mask_bad_sensors")
+        self._answering.policy = policy_of(settings)
+        self._answering.max_boxes = settings.count("post.max_boxes")
         self._settings = settings
 
     def _now_ns(self) -> int:
@@ -198,47 +202,7 @@ class Session:
 
     def _offer(self, frames: list[PendingFrame], now_ns: int) -> None:
         for frame in frames:
-            self._state.frames_in += 1
-            if self._worker is None or not self._outputs.has_subscriber:
-                continue
-            job = _Job(
-                frame=frame,
-                rig=self._pipeline.rig,
-                sync_ms=(now_ns - frame.stamp_ns) * 1e-6,
-                offered_s=time.perf_counter(),
-            )
-            self._state.frames_replaced += self._worker.offer(job)
-
-    def _work(self, job: _Job) -> None:
-        """Answer one frame; runs in the inference thread."""
-        begin_s = time.perf_counter()
-        frame = job.frame.finish()
-        frame = None if frame is None else self._watch.admit(frame)
-        if frame is None:  # all that was in it is corrupt or bad, which diagnostics tell
-            return
-        images_ms = (time.perf_counter() - begin_s) * 1e3
-        self._detector.set_rig(job.rig)
-        detections = self._detector.detect(frame)
-        publish_ms = self._outputs.publish(
-            capped(detections, self._settings.count("post.max_boxes"))
-        )
-        total_ms = job.sync_ms + (time.perf_counter() - job.offered_s) * 1e3
-        stage_ms = {
-            "sync": job.sync_ms,
-            "queue": (begin_s - job.offered_s) * 1e3,
-            "images": images_ms,
-            **detections.stage_ms,
-            "publish": publish_ms,
-            "total": total_ms,
-        }
-        self._state.latency.add(stage_ms)
-        self._state.frames_out += 1
-        self._state.refusal = ""
-        self._outputs.publish_latency(stage_ms, detections.stamp_ns)
-
-    def _on_refusal(self, error: ImkdError) -> None:
-        """A frame could not be answered; runs in the inference thread."""
-        self._state.refusal = str(error)
+            self._answering.offer(frame, self._pipeline.rig, now_ns)
 
     def _on_qos(self, name: str, text: str) -> None:
         self._health.note_qos(name, text)
@@ -253,8 +217,7 @@ class Session:
 
     def _on_health(self) -> None:
         """Log what is new, judge, and publish when it is time or a level changed."""
-        if self._worker is not None:
-            self._worker.check()
+        self._answering.check()
         now_ns = self._now_ns()
         self._pipeline.refresh_calibration()
         for event in self._pipeline.take_events():
@@ -269,19 +232,51 @@ class Session:
         self._state.findings, self._state.masked = self._watch.findings, self._watch.masked
         self._state.substitution = self._backend.substitution
         self._state.is_time_standing = now_ns == 0 and self._steady_s() > self._clock_due_s
-        statuses = self._health.evaluate(self._pipeline, self._state, now_ns)
-        statuses += memory_status(self._detector.memory)
-        self._publish_health(statuses)
+        if self._state.is_active:
+            self._tell_silence(now_ns)
+        is_due = self._is_health_due()
+        statuses = self._statuses(now_ns, with_details=is_due)
+        if not is_due and levels(statuses) != self._levels:
+            is_due, statuses = True, self._statuses(now_ns, with_details=True)
+        if is_due:
+            self._publish_health(statuses)
+
+    def _tell_silence(self, now_ns: int) -> None:
+        """Tell why no frame comes, where none came for a while or none can come any more."""
+        before_s, self._looked_s = self._looked_s, self._steady_s()
+        if self._looked_s - before_s > 2 * HEALTH_S:
+            return  # this thread was held up, and messages wait
+        last = self._status.level
+        status = without_frame(
+            self._pipeline,
+            self._sensors,
+            self._state,
+            now_ns,
+            timeout_ns=self._health.timeout_ns,
+            last=last,
+        )
+        is_news = status.level == Level.BLIND and last != Level.BLIND
+        if not self._status.is_due and not is_news:
+            return
+        if status.level == Level.BLIND and self._answering.publish_blind(now_ns):
+            status = replace(status, outcome=outcome_of(Action.PUBLISH_EMPTY, Level.BLIND))
+        self._status.tell(status)
+
+    def _statuses(self, now_ns: int, *, with_details: bool) -> list[Status]:
+        statuses = self._health.evaluate(
+            self._pipeline, self._state, now_ns, with_details=with_details
+        )
+        return statuses + memory_status(self._detector.memory)
+
+    def _is_health_due(self) -> bool:
+        period_s = self._settings.number("diagnostics.period_sec")
+        return self._steady_s() - self._published_s >= period_s
 
     def _publish_health(self, statuses: list[Status]) -> None:
-        now_s, found = self._steady_s(), levels(statuses)
-        is_due = now_s - self._published_s >= self._settings.number("diagnostics.period_sec")
-        if not is_due and found == self._levels:
-            return
         for status in statuses:
             if self._levels.get(status.name, 0) != status.level:
                 self._log_level(status)
-        self._levels, self._published_s = found, now_s
+        self._levels, self._published_s = levels(statuses), self._steady_s()
         stamp = self._node.get_clock().now().to_msg()
         self._diagnostics.publish(diagnostic_array(statuses, self._name, self._bundle.name, stamp))
 

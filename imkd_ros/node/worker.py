@@ -40,27 +40,28 @@ class NewestWorker(Generic[Job]):
         """Jobs that a newer one replaced before their turn."""
         return self._dropped
 
-    def offer(self, job: Job) -> bool:
-        """Hand in a job; return whether it replaced one that was still waiting."""
+    def offer(self, job: Job) -> Job | None:
+        """Hand in a job; return the one that was still waiting and is replaced by it."""
         with self._condition:
-            is_replacing = self._waiting is not None
-            self._dropped += is_replacing
+            replaced = self._waiting
+            self._dropped += replaced is not None
             self._waiting = job
             self._condition.notify()
-        return is_replacing
+        return replaced
 
     def check(self) -> None:
         """Raise what ended the thread, if anything did."""
         if self._failure is not None:
             raise RuntimeError("the inference thread died") from self._failure
 
-    def stop(self) -> None:
-        """Drop what waits, let the job in hand finish, and join the thread."""
+    def stop(self) -> Job | None:
+        """Let the job in hand finish, join the thread, and return the job that waited."""
         with self._condition:
             self._is_stopping = True
-            self._waiting = None
+            waiting, self._waiting = self._waiting, None
             self._condition.notify()
         self._thread.join()
+        return waiting
 
     def _run(self) -> None:
         try:

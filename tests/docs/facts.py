@@ -49,9 +49,9 @@ def private_topics() -> set[str]:
 
 def stages() -> set[str]:
     """Stages of one frame in `~/debug/latency`."""
-    session = (ROOT / "imkd_ros" / "node" / "session.py").read_text(encoding="utf-8")
+    answering = (ROOT / "imkd_ros" / "node" / "answering.py").read_text(encoding="utf-8")
     detector = (ROOT / "imkd_core" / "runtime" / "detector.py").read_text(encoding="utf-8")
-    (own,) = re.findall(r"stage_ms = \{(.*?)\}", session, re.DOTALL)
+    (own,) = re.findall(r"stage_ms = \{(.*?)\}", answering, re.DOTALL)
     (inner,) = re.findall(r"stages = \((.*?)\)", detector)
     return set(re.findall(r'"(\w+)":', own)) | set(re.findall(r'"(\w+)"', inner))
 

@@ -7,7 +7,7 @@ import pytest
 
 from imkd_core.runtime.slots import MISSING_SILENT, SyncSettings
 from imkd_core.runtime.synchronizer import SlotSynchronizer
-from tests.core.runtime.streams import CAMERAS, MS, RADARS, START_NS, Reading, rig_stream
+from tests.core.runtime.streams import CAMERAS, MS, RADARS, START_NS, rig_stream
 from tests.core.runtime.test_synchronizer import RIG, assert_accounted, play
 
 PERIOD_NS = 1000 * MS // 12
@@ -99,18 +99,3 @@ def test_time_in_which_nobody_listened_is_no_silence():
         slots += [(now_ns, s) for s in sync.push(reading.sensor, reading.stamp_ns, None, now_ns)]
     slots += play(sync, [r for r in stream if r.arrival_ns >= end_ns + 10 * MS])
     assert all(set(CAMERAS) <= set(slot.readings) for _, slot in slots[begin:])
-
-
-def test_silent_sensors_are_named_while_they_are_silent():
-    stream = with_loss(rig_stream(6, 8.0, **MOUNTINGS["free"]), ("CAM_2", "RADAR_1"), 0)
-    sync = SlotSynchronizer(RIG)
-    play(sync, [r for r in stream if r.arrival_ns < FROM_NS + 400 * MS])
-    assert sync.silent == ("CAM_2", "RADAR_1")
-    play(sync, [r for r in stream if r.arrival_ns >= FROM_NS + 400 * MS])
-    assert sync.silent == ()
-
-
-def test_a_sensor_that_never_came_is_not_called_silent():
-    sync = SlotSynchronizer(RIG)
-    play(sync, [Reading(START_NS + k * MS, "CAM_0", START_NS + k * MS) for k in range(0, 3000, 80)])
-    assert sync.silent == ()

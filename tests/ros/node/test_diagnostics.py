@@ -9,7 +9,7 @@ from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticStatus
 
 from imkd_ros.node.diagnostics import diagnostic_array, latency_array, levels
-from imkd_ros.node.health import ERROR, OK, WARN, Status
+from imkd_ros.node.verdicts import ERROR, OK, WARN, Status
 
 pytestmark = pytest.mark.ros
 

@@ -9,7 +9,9 @@ from imkd_core.health.faults import BLURRED, FROZEN, Finding
 from imkd_core.types import SensorRig
 from imkd_ros.bridge.sensors import sensor_set_from_mapping
 from imkd_ros.bridge.tally import FRAMES, Problem, Tally
-from imkd_ros.node.health import ERROR, OK, WARN, HealthMonitor, InferenceState, LatencyWindow
+from imkd_ros.node.health import HealthMonitor, InferenceState
+from imkd_ros.node.latency import LatencyWindow
+from imkd_ros.node.verdicts import ERROR, OK, WARN
 
 SECOND = 1_000_000_000
 SENSORS = sensor_set_from_mapping({"cameras": {"A": {}, "B": {}}, "radars": {"R": {}}})

@@ -4,8 +4,8 @@
 import pytest
 
 from imkd_core.runtime.memory import RESET_GAP, RESET_NO_POSE, RESET_OFF, MemoryFacts
-from imkd_ros.node.health import OK, WARN
 from imkd_ros.node.memory_status import memory_status
+from imkd_ros.node.verdicts import OK, WARN
 
 
 def facts(**changes):

@@ -18,9 +18,9 @@ def test_of_waiting_jobs_only_the_newest_is_done_and_the_rest_is_counted():
         done.append(job)
 
     worker = NewestWorker(work, done.append, "worker")
-    assert not worker.offer(0)
+    assert worker.offer(0) is None
     assert begun.wait(5)
-    assert [worker.offer(job) for job in (1, 2, 3)] == [False, True, True]
+    assert [worker.offer(job) for job in (1, 2, 3)] == [None, 1, 2]
     gate.set()
     while len(done) < 2:
         threading.Event().wait(0.01)

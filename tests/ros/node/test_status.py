@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The status of a frame: level, sentence with where the remedy is, values for programs."""
+
+from types import SimpleNamespace
+
+import pytest
+
+pytest.importorskip("rclpy")
+
+from imkd_core.health.degradation import (
+    ANSWERED,
+    REPLACED,
+    Action,
+    FrameStatus,
+    Level,
+    not_answered,
+    outcome_of,
+)
+from imkd_core.types import SensorRig
+from imkd_ros.bridge.sensors import sensor_set_from_mapping
+from imkd_ros.node.health import InferenceState
+from imkd_ros.node.status import IDLE, as_status, without_frame
+from imkd_ros.node.verdicts import ERROR, OK, WARN
+
+SENSORS = sensor_set_from_mapping({"cameras": {"A": {}, "B": {}}, "radars": {"R": {}}})
+NOW_NS = 5_000_000_000
+
+
+def frame(level, outcome=ANSWERED, missing=None):
+    return FrameStatus(
+        stamp_ns=1, level=level, outcome=outcome, age_ms={"A": 12.345}, missing=missing or {}
+    )
+
+
+def test_values_are_for_programs():
+    status = as_status(frame(Level.DEGRADED, missing={"B": "silent", "R": "late"}), "front/node")
+    assert status.values == {
+        "level": "degraded",
+        "outcome": "answered",
+        "used": "A",
+        "missing": "B: silent; R: late",
+        "age_ms/A": "12.3",
+    }
+
+
+@pytest.mark.parametrize(
+    ("status", "level", "words"),
+    [
+        (frame(Level.FULL), OK, "all sensors are used"),
+        (frame(Level.FULL, REPLACED), OK, "replaced by a newer frame"),
+        (frame(Level.FULL, IDLE), OK, "nothing is inferred"),
+        (frame(Level.FULL, not_answered("NaN")), ERROR, "'node: frames' in /diagnostics"),
+        (frame(Level.DEGRADED, missing={"B": "silent"}), WARN, "'node: B' in /diagnostics"),
+        (frame(Level.CAMERA_ONLY, IDLE, {"R": "late"}), WARN, "nothing is inferred"),
+        (frame(Level.RADAR_ONLY, not_answered("NaN")), ERROR, "not answered: NaN"),
+        (
+            frame(Level.DEGRADED, outcome_of(Action.STOP, Level.DEGRADED), {"B": "late"}),
+            WARN,
+            "stopped: policy degraded",
+        ),
+        (
+            frame(Level.BLIND, outcome_of(Action.PUBLISH_EMPTY, Level.BLIND)),
+            ERROR,
+            "empty: policy blind",
+        ),
+    ],
+)
+def test_the_level_and_the_sentence_tell_how_bad_it_is_and_where_to_look(status, level, words):
+    told = as_status(status, "node")
+    assert told.level == level
+    assert words in told.message
+
+
+def pipeline_of(newest="ABR", silent="", uncalibrated=""):
+    rig = SensorRig(cameras={}, radars={})
+    if uncalibrated != "AB":
+        rig = SimpleNamespace(cameras={"A": 1}, radars={})
+    return SimpleNamespace(
+        tally=SimpleNamespace(
+            newest=dict.fromkeys(newest, (1, 1)),
+            is_silent=lambda name, now_ns, timeout_ns: name in silent,
+        ),
+        uncalibrated=dict.fromkeys(uncalibrated, "start it"),
+        rig=rig,
+    )
+
+
+def told(pipeline, now_ns=NOW_NS, last=Level.FULL, **state):
+    node = InferenceState(**state)
+    return without_frame(pipeline, SENSORS, node, now_ns, timeout_ns=10**9, last=last)
+
+
+def test_every_reason_for_no_frame_is_told_with_that_of_each_sensor():
+    never = told(pipeline_of(newest=""))
+    assert never.outcome == "no frame: no sensor has sent anything yet"
+    assert never.missing == dict.fromkeys("ABR", "never seen")
+    silent = told(pipeline_of(newest="AR", silent="AR"))
+    assert silent.outcome == "no frame: all sensors are silent"
+    assert silent.missing == {"A": "silent", "B": "never seen", "R": "silent"}
+    uncalibrated = told(pipeline_of(uncalibrated="AB"))
+    assert uncalibrated.outcome == "no frame: no camera is calibrated"
+    assert uncalibrated.missing == {"A": "uncalibrated", "B": "uncalibrated", "R": "no frame yet"}
+    standing = told(pipeline_of(), now_ns=0)
+    assert standing.outcome.startswith("no frame: time stands still")
+    assert {one.level for one in (never, silent, uncalibrated, standing)} == {Level.BLIND}
+
+
+def test_while_sensors_send_and_no_frame_is_due_the_level_stays():
+    waiting = told(pipeline_of(silent="A"), last=Level.DEGRADED)
+    assert (waiting.level, waiting.stamp_ns) == (Level.DEGRADED, NOW_NS)
+    assert told(pipeline_of(), is_answering=True).outcome == (
+        "no frame: the one before is still being answered"
+    )
