@@ -38,6 +38,8 @@ _ENGINES, _FOLDERS = (
 )
 _HEALTH = ("core/health/test_camera.py", "core/health/test_radar.py")
 
+_NO_SECURITY = "not measured here"
+
 ROWS: tuple[Row, ...] = (
     Row(1, "one camera never publishes", "active without it, a warning", (), (_NODE, _SYNC)),
     Row(2, "three cameras lost in mid-run", "the output goes on", ("sensor_loss",)),
@@ -61,7 +63,9 @@ ROWS: tuple[Row, ...] = (
         ("clock",),
         (_SYNC, "core/runtime/test_memory.py", "ros/test_replay.py"),
     ),
-    Row(11, "sim time without /clock", "explained, no busy loop", (), (_PROCESS,)),
+    Row(
+        11, "sim time without /clock", "explained, no busy loop", ("middleware_load",), (_PROCESS,)
+    ),
     Row(12, "TF missing at the start, then there", "waits, then runs", ("tf",), (_NODE,)),
     Row(
         13, "TF disappears", "degraded, told within a second", ("tf",), ("ros/node/test_health.py",)
@@ -78,7 +82,7 @@ ROWS: tuple[Row, ...] = (
         16,
         "left and right cameras swapped",
         "told",
-        (),
+        ("doctor_faults",),
         ("core/health/test_calibration_tracks.py",),
     ),
     Row(17, "K of zeros, negative, NaN; odd D", "refused with the reason", (), (_CALIBRATION,)),
@@ -99,9 +103,9 @@ ROWS: tuple[Row, ...] = (
         23,
         "radar in wrong units",
         "told by imkd doctor",
+        ("doctor_faults",),
         (),
-        (),
-        "radar_msgs is not among the installed packages; PointCloud2 alone is read",
+        "PointCloud2 alone: messages of radar_msgs are not read",
     ),
     Row(
         24,
@@ -114,18 +118,24 @@ ROWS: tuple[Row, ...] = (
         25,
         "QoS that does not fit",
         "works, or is explained",
-        (),
+        ("middleware_qos",),
         (_NODE, "ros/node/test_events.py"),
     ),
-    Row(26, "a slow or absent listener", "no back-pressure", (), (_NODE,)),
+    Row(26, "a slow or absent listener", "no back-pressure", ("middleware_load",), (_NODE,)),
     Row(
         27,
         "unknown, out-of-range, wrong-type parameters",
         "configure refused by name",
-        (),
+        ("middleware_parameters",),
         ("ros/bridge/test_parameters.py", _NODE),
     ),
-    Row(28, "a read-only parameter set at run time", "rejected with the reason", (), (_NODE,)),
+    Row(
+        28,
+        "a read-only parameter set at run time",
+        "rejected with the reason",
+        ("middleware_parameters",),
+        (_NODE,),
+    ),
     Row(
         29,
         "model missing, empty, truncated, changed",
@@ -175,13 +185,19 @@ ROWS: tuple[Row, ...] = (
         (),
         "an hour instead of 24: `python -m tests.faults --only soak --seconds 86400` runs a day",
     ),
-    Row(39, "others want the processor", "degraded by rule, told", ("contention",)),
-    Row(40, "SROS 2 enforced, our policy", "works"),
-    Row(41, "SROS 2: an unlisted publisher", "rejected"),
-    Row(42, "random bytes as messages", "no crash"),
+    Row(39, "others want the processor", "degraded by rule, told", ("middleware_load",)),
+    Row(40, "SROS 2 enforced, our policy", "works", remark=_NO_SECURITY),
+    Row(41, "SROS 2: an unlisted publisher", "rejected", remark=_NO_SECURITY),
+    Row(42, "random bytes as messages", "no crash", (), (_CLOUD, _CONVERT)),
     Row(43, "a ladder of camera and radar faults", "NDS for each step", ("ladder",)),
     Row(44, "paths that leave an archive or bundle", "refused", (), (_BUNDLE,)),
     Row(45, "malformed bags, missing topics", "a clear error", (), ("ros/test_replay.py",)),
-    Row(46, "two instances in two namespaces", "no cross-talk", (), (_PROCESS,)),
+    Row(
+        46,
+        "two instances in two namespaces",
+        "no cross-talk",
+        ("middleware_two_nodes",),
+        (_PROCESS,),
+    ),
     Row(47, "the same bag twice", "the same boxes", (), ("ros/test_replay.py",)),
 )

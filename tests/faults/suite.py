@@ -139,7 +139,6 @@ SCENARIOS: tuple[Scenario, ...] = (
     Scenario("camera_info_change", "CameraInfo changes in mid-drive", minutes=0.8),
     Scenario("tf", "transforms late or gone", minutes=0.9),
     Scenario("overload", "twice the rate", minutes=0.7),
-    Scenario("contention", "others want the processor too", minutes=0.7),
     Scenario("clock", "a bag that loops: the clock jumps back", minutes=0.5),
     Scenario("loss_table", "NDS without some sensors, against the survivors alone", minutes=2.5),
     Scenario("ladder", "NDS on a ladder of camera and radar faults", 0, 4.0, is_whole=False),
@@ -149,6 +148,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     Scenario("middleware_two_nodes", "two nodes in two namespaces", minutes=0.5),
     Scenario("middleware_parameters", "every parameter, wrong in every way", minutes=0.2),
     Scenario("middleware_load", "slow listeners, standing time, busy cores", minutes=2.0),
+    Scenario("doctor_faults", "faults of an integrator, told by imkd doctor", minutes=1.5),
     Scenario("transitions", "configured and cleaned up 1000 times", seconds=480.0, minutes=9.0),
 )
 
