@@ -9,6 +9,7 @@ import bisect
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -97,9 +98,14 @@ class Run:
     rate: float = 1.0
 
     def steady_ns(self, seconds: float) -> int:
-        """Return the steady clock at a time of play."""
-        return self.sent[0].sent_ns + round(
-            (seconds - (self.sent[0].stamp_ns - self.start_ns) * 1e-9) * 1e9 / self.rate
+        """Return the steady clock at a time of play; of the first pass, where there are several."""
+        return self._begin_ns + round(seconds * 1e9 / self.rate)
+
+    @cached_property
+    def _begin_ns(self) -> int:
+        """The steady clock at the begin of play: no message is early, and one is not late."""
+        return min(
+            one.sent_ns - round((one.stamp_ns - self.start_ns) / self.rate) for one in self.sent
         )
 
     def stamp_ns(self, seconds: float) -> int:
