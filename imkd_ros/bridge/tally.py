@@ -114,6 +114,11 @@ class Tally:
         usual_ns = max(2 * self._rhythms[sensor].patience_ns, _LEAST_SILENCE_NS)
         return now_ns - self._newest[sensor][1] > min(timeout_ns, usual_ns)
 
+    def forget_after(self, now_ns: int) -> None:
+        """Forget that sensors came after this time: the clock went back."""
+        for name in [name for name, (_, arrival_ns) in self._newest.items() if arrival_ns > now_ns]:
+            del self._newest[name]
+
     def drop(self, sensor: str, reason: str, text: str) -> None:
         """Count a drop, and keep its text (the newest of each kind) until it is taken."""
         with self._lock:

@@ -38,6 +38,9 @@ POLL_S = 0.01
 #: How often health is judged; it is published when a level changed or the period is over.
 HEALTH_S = 0.1
 
+#: A clock that goes back by so much has jumped.
+JUMP_NS = 500_000_000
+
 #: Simulated time has so long to begin before it is missed, seconds.
 CLOCK_S = 3.0
 
@@ -88,6 +91,7 @@ class Session:
         self._throttle = Throttle(WARNING_S)
         self._levels: dict[str, int] = {}
         self._published_s = 0.0
+        self._judged_ns = 0
         self._clock_due_s = self._looked_s = 0.0
         self._open_topics()
         self._answering = Answering(
@@ -219,6 +223,7 @@ class Session:
         """Log what is new, judge, and publish when it is time or a level changed."""
         self._answering.check()
         now_ns = self._now_ns()
+        self._watch_clock(now_ns)
         self._pipeline.refresh_calibration()
         for event in self._pipeline.take_events():
             self._log.info(event)
@@ -240,6 +245,13 @@ class Session:
             is_due, statuses = True, self._statuses(now_ns, with_details=True)
         if is_due:
             self._publish_health(statuses)
+
+    def _watch_clock(self, now_ns: int) -> None:
+        """Forget when sensors came, where the clock went back; they have a moment to come anew."""
+        if now_ns < self._judged_ns - JUMP_NS:
+            self._pipeline.tally.forget_after(now_ns)
+            self._looked_s = 0.0
+        self._judged_ns = now_ns
 
     def _tell_silence(self, now_ns: int) -> None:
         """Tell why no frame comes, where none came for a while or none can come any more."""

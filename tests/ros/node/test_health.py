@@ -31,15 +31,20 @@ class Bench:
         for name in names:
             self.tally.accept(name, now_ns - 20_000_000, now_ns)
 
-    def judge(self, now_ns):
+    def judge(self, now_ns, **arguments):
+        return {status.name: status for status in self.statuses(now_ns, **arguments)}
+
+    def count_of(self, name, now_ns):
+        return sum(status.name == name for status in self.statuses(now_ns))
+
+    def statuses(self, now_ns, **arguments):
         pipeline = SimpleNamespace(
             tally=self.tally,
             uncalibrated=self.uncalibrated,
             rig=SensorRig(cameras={}, radars={}),
             counters=self.tally.drops,
         )
-        statuses = self.monitor.evaluate(pipeline, self.state, now_ns)
-        return {status.name: status for status in statuses}
+        return self.monitor.evaluate(pipeline, self.state, now_ns, **arguments)
 
 
 @pytest.fixture
@@ -210,3 +215,66 @@ def test_a_silent_sensor_is_called_silent_whatever_it_showed_before(bench):
     bench.state.findings = (Finding(sensor="A", fault=FROZEN, since_ns=1, is_certain=True),)
     bench.hear(12 * SECOND, ("B", "R"))
     assert bench.judge(12 * SECOND)["A"].message.startswith("silent")
+
+
+def test_stamps_that_jump_warn_for_a_while_with_what_to_do(bench):
+    for step in range(12):
+        bench.hear(10 * SECOND + step * SECOND // 10)
+    now_ns = 10 * SECOND + 11 * SECOND // 10
+    assert bench.judge(now_ns)["A"].values["stamp jumps"] == "0"
+    bench.tally.accept("A", now_ns + 2 * SECOND, now_ns + SECOND // 10)
+    bench.hear(now_ns + SECOND // 10, ("B", "R"))
+    found = bench.judge(now_ns + SECOND // 10)
+    assert found["A"].values["stamp jumps"] == "1"
+    assert "synchronise the clocks" in found["A"].message
+    assert [found[name].level for name in "ABR"] == [WARN, OK, OK]
+    bench.hear(now_ns + 5 * SECOND)
+    assert bench.judge(now_ns + 5 * SECOND)["B"].level == OK
+
+
+def test_lost_messages_are_counted_and_their_share_is_that_of_late(bench):
+    heard = [k for k in range(60) if k < 30 or k % 4]
+    for k in heard:
+        now_ns = 10 * SECOND + k * SECOND // 10
+        bench.hear(now_ns, ("A",))
+        found = bench.judge(now_ns)
+    assert found["A"].values["lost"] == "7"  # the 32nd, 36th, ... 56th
+    assert float(found["A"].values["loss %"]) == pytest.approx(14, abs=1)
+    assert found["R"].values["loss %"] == "0"
+
+
+def test_a_sensor_whose_period_is_known_is_missed_within_half_a_second(bench):
+    for step in range(20):
+        bench.hear(10 * SECOND + step * SECOND // 12)
+    last_ns = 10 * SECOND + 19 * SECOND // 12
+    assert bench.judge(last_ns + SECOND // 4)["frames"].level == OK
+    bench.hear(last_ns + SECOND // 5, ("R",))
+    found = bench.judge(last_ns + 2 * SECOND // 5)
+    assert found["frames"].level == ERROR
+    assert found["R"].level == OK
+
+
+def test_what_the_policy_withheld_is_told_with_the_loss(bench):
+    bench.hear(10 * SECOND)
+    bench.hear(12 * SECOND, ("A", "R"))
+    bench.state.withheld = "stopped: policy degraded"
+    assert "(stopped: policy degraded)" in bench.judge(12 * SECOND)["frames"].message
+
+
+def test_percentiles_are_made_where_details_are_asked_for(bench):
+    bench.hear(10 * SECOND)
+    bench.state.latency.add({"total": 300.0, "inference": 200.0})
+    pipeline_statuses = bench.judge(10 * SECOND)
+    brief = bench.judge(10 * SECOND, with_details=False)
+    assert "inference p99 ms" in pipeline_statuses["latency"].values
+    assert brief["latency"].values == {}
+    assert {n: s.level for n, s in brief.items()} == {
+        n: s.level for n, s in pipeline_statuses.items()
+    }
+
+
+def test_what_concerns_frames_has_one_status(bench):
+    bench.hear(10 * SECOND)
+    problem = Problem(sensor=FRAMES, reason="not answered", text="NaN")
+    bench.monitor.note_problems([problem], 10 * SECOND)
+    assert bench.count_of("frames", 10 * SECOND) == 1
