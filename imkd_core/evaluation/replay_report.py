@@ -50,7 +50,7 @@ TRUE_FIGURES: Mapping[str, str] = {
 }
 
 #: Figures that the fleet's table shows; the page of a recording has all.
-_IN_FLEET = (*TRUE_FIGURES, "boxes_per_frame", "flicker", "yaw_jitter_rad", "velocity_jitter_mps")
+_IN_FLEET = (*TRUE_FIGURES, "boxes_per_frame", "flicker")
 
 #: Heads of columns whose names say too little.
 _TITLES: Mapping[str, str] = {"nds": "NDS", "map": "mAP"}

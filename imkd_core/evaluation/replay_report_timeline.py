@@ -43,8 +43,8 @@ REMEDIES: Mapping[str, str] = {
 #: Frames are said to be lacking where the next comes after this many usual periods.
 _GAP_PERIODS = 3.0
 
-#: The row that is no sensor's.
-ANSWERS = "Answers"
+#: Name of the row of what was given out, which is no sensor's.
+ANSWERS = "Output"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -228,7 +228,7 @@ def _gaps(times_s: Float64, period_s: float) -> list[Span]:
             start_s=float(times_s[i]),
             end_s=float(times_s[i + 1]),
             state=UNANSWERED,
-            reason=f"no frames for {times_s[i + 1] - times_s[i]:.2f} s",
+            reason="no frames",
         )
         for i in np.flatnonzero(np.diff(times_s) > _GAP_PERIODS * period_s)
     ]

@@ -139,7 +139,7 @@ def test_a_recording_without_frames_files_or_figures_has_a_page(tmp_path):
         "Every sensor was used",
         "Latency was not measured",
         "How steady the boxes are was not measured",
-        "None was told",
+        "Nothing was told of",
     ):
         assert words in text, words
     with pytest.raises(DataError, match="holds no replayed recording"):
