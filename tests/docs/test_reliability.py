@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 RUN = {
     "created": "2026-01-01T00:00:00+00:00",
-    "machine": {"cores": 2, "cpu": "a processor", "memory_gib": 24.0},
+    "machine": {"cores": 2, "cpu": "a processor", "memory_gib": 24.0, "isa": ["avx2"], "gpu": ""},
     "versions": {"python": "3.11"},
     "git": {"commit": "0123456789abcdef", "is_changed": False},
     "goals": [

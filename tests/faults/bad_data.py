@@ -5,6 +5,8 @@ The real graph, cameras at 6 Hz. Nothing may break, every frame is answered, and
 sensor it is and masks the certain cases. No box may have a number that is not finite.
 """
 
+from typing import Any
+
 import numpy as np
 
 from imkd_core.data.bags.messages import typestore
@@ -65,7 +67,7 @@ def broken_boxes(seen: Run) -> int:
     """Return the number of boxes with a number that is not finite."""
     count = 0
     for cdr in seen.boxes.values():
-        array = typestore().deserialize_cdr(cdr, "vision_msgs/msg/Detection3DArray")
+        array: Any = typestore().deserialize_cdr(cdr, "vision_msgs/msg/Detection3DArray")
         for one in array.detections:
             box = one.bbox
             numbers = [*vars(box.center.position).values(), *vars(box.size).values()]

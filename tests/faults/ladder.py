@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from imkd_core.cli.evaluation.run import EvaluationOptions, evaluate_bundle
 from imkd_core.evaluation.losses import ALL_CAMERAS, ALL_RADARS, Loss
-from imkd_core.simulation.simulate import SimulationOptions, simulate
 from imkd_core.types import Frame
 from tests.faults import loss_table
 from tests.faults.suite import Context, Figure, at_least, told
@@ -85,12 +84,12 @@ def _blur(pixels: Pixels, sigma_share: float) -> Pixels:
 
 
 def _gain(pixels: Pixels, gain: float) -> Pixels:
-    return np.clip(pixels * gain, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(pixels * gain, 0, 255), np.uint8)
 
 
 def _fog(pixels: Pixels, share: float) -> Pixels:
     """Mix with grey."""
-    return np.clip(pixels * (1 - share) + 190 * share, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(pixels * (1 - share) + 190 * share, 0, 255), np.uint8)
 
 
 def _drop(points: Points, share: float, rng: np.random.Generator) -> Points:
@@ -160,14 +159,7 @@ def steps() -> tuple[Step, ...]:
 
 def run(context: Context) -> list[Figure]:
     """Evaluate every step."""
-    data = context.drives / f"loss_table-{loss_table.DRIVES}x{loss_table.DURATION_S:g}s"
-    options = SimulationOptions(
-        seed=loss_table.SEED,
-        size_px=(704, 256),
-        conditions=loss_table.CONDITIONS,
-        duration_s=loss_table.DURATION_S,
-    )
-    simulate(data, loss_table.DRIVES, options, workers=loss_table.WORKERS)
+    data = loss_table.drives(context)
     alone = (Loss(sensors=(ALL_CAMERAS,)), Loss(sensors=(ALL_RADARS,)))
     losses = (*alone, *steps())
     chosen = EvaluationOptions(losses=losses, workers=loss_table.WORKERS, report=False)

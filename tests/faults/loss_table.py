@@ -8,6 +8,8 @@ nor than the radars without cameras. The note has the difference's interval over
 (paired bootstrap), for two points more or less are chance.
 """
 
+from pathlib import Path
+
 from imkd_core.cli.evaluation.run import EvaluationOptions, evaluate_bundle
 from imkd_core.evaluation.comparison import Row, compare_runs
 from imkd_core.evaluation.drive_figures import DriveFigures, figures_path, read_drive_figures
@@ -38,13 +40,19 @@ def alone(loss: Loss) -> tuple[Loss, ...]:
     return Loss(sensors=(*cameras, ALL_RADARS)), Loss(sensors=(ALL_CAMERAS, *radars))
 
 
-def run(context: Context) -> list[Figure]:
-    """Simulate, evaluate every case, and compare."""
+def drives(context: Context) -> Path:
+    """Return the folder of the drives; made where they are not there."""
     data = context.drives / f"loss_table-{DRIVES}x{DURATION_S:g}s"
     options = SimulationOptions(
         seed=SEED, size_px=(704, 256), conditions=CONDITIONS, duration_s=DURATION_S
     )
     simulate(data, DRIVES, options, workers=WORKERS)
+    return data
+
+
+def run(context: Context) -> list[Figure]:
+    """Simulate, evaluate every case, and compare."""
+    data = drives(context)
     others = [survivors for loss in STANDARD_LOSSES for survivors in alone(loss)]
     losses = tuple(dict.fromkeys((*STANDARD_LOSSES, *others)))
     evaluate_bundle(

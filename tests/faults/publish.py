@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.harness import ROOT, number
-from benchmarks.publish import markdown
+from benchmarks.publish import machine, markdown
 from imkd_core.evaluation.results import write_atomic
 from tests.faults.rows import ROWS, Row
 from tests.faults.suite import SCENARIOS
@@ -52,25 +52,18 @@ def publish(run: Mapping[str, Any], root: Path = ROOT) -> Path:
 
 def document(run: Mapping[str, Any]) -> str:
     """Return the page."""
-    parts = [_HEAD, "## Goals", machine(run), goal_table(run["goals"])]
+    parts = [
+        _HEAD,
+        "## Goals",
+        machine({**run, "hardware": run["machine"]}),
+        goal_table(run["goals"]),
+    ]
     if run["not_run"]:
         parts.append(f"Not run: {', '.join(run['not_run'])}.")
     for scenario in SCENARIOS:
         parts += _section(scenario.name, scenario.title, run)
     parts += [_FAULTS, fault_table(ROWS)]
     return "\n\n".join(part for part in parts if part) + "\n"
-
-
-def machine(run: Mapping[str, Any]) -> str:
-    """Return one paragraph about what the figures were measured on."""
-    hardware = run["machine"]
-    versions = ", ".join(f"{name} {version}" for name, version in run["versions"].items())
-    commit = (run["git"]["commit"] or "unknown")[:12]
-    changed = " with changes" if run["git"]["is_changed"] else ""
-    return (
-        f"Measured {run['created'][:10]} on {hardware['cores']} cores of {hardware['cpu']}, "
-        f"{hardware['memory_gib']:.0f} GiB; {versions}; commit {commit}{changed}."
-    )
 
 
 def goal_table(goals: Iterable[Mapping[str, Any]]) -> str:
