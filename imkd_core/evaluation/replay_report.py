@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from imkd_core.config import NUSCENES_CLASSES
 from imkd_core.evaluation.charts import HEIGHT, WIDTH, css_color
-from imkd_core.evaluation.evaluation_report import format_figure
+from imkd_core.evaluation.evaluation_report import ERROR_HEADS, format_figure
 from imkd_core.evaluation.frame_pictures import LEAST_SCORE
 from imkd_core.evaluation.replay_report_files import PICTURE_KINDS, read_bags
 from imkd_core.evaluation.replay_report_page import (
@@ -147,6 +147,11 @@ def render_bag(page: BagPage) -> str:
         cards=_cards(page),
         dropped=_dropped(bag.summary),
         steady_words=FIGURES,
+        truth=[
+            (words, format_figure(page.figure(name)))
+            for name, words in {"nds": "NDS", "map": "mAP", **ERROR_HEADS}.items()
+            if math.isfinite(page.figure(name))
+        ],
         precision=[precision_chart(curve) for curve in bag.curves],
         chart_size=(WIDTH, HEIGHT),
     )

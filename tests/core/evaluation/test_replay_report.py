@@ -154,7 +154,9 @@ def test_curves_are_drawn_where_there_was_truth(folder):
     assert (chart.title, chart.note) == ("traffic cone", "AP 0.250, 7 true boxes")
     assert [one.name for one in chart.lines] == ["0.5 m", "4 m"]
     bag = replace(read_bag(folder / "calm"), curves=(curve,))
-    assert "AP 0.250, 7 true boxes" in Whole(render_bag(bag_page(bag))).text
+    text = Whole(render_bag(bag_page(bag))).text
+    assert "AP 0.250, 7 true boxes" in text
+    assert "NDS 0.500 As in the nuScenes detection task" in text
 
 
 def test_the_script_knows_every_frame_and_says_each_text_once(folder):
