@@ -21,7 +21,7 @@ from imkd_core.config import NUSCENES_CLASSES
 from imkd_core.evaluation.charts import HEIGHT, WIDTH, css_color
 from imkd_core.evaluation.evaluation_report import ERROR_HEADS, format_figure
 from imkd_core.evaluation.frame_pictures import LEAST_SCORE
-from imkd_core.evaluation.replay_report_files import PICTURE_KINDS, read_bags
+from imkd_core.evaluation.replay_report_files import PICTURE_KINDS, read_bags, read_failed
 from imkd_core.evaluation.replay_report_page import (
     PAGE,
     BagPage,
@@ -81,12 +81,16 @@ def write_replay_report(folder: Path) -> Path:
     pages = [bag_page(bag) for bag in read_bags(folder)]
     for page in pages:
         write_atomic(page.bag.folder / PAGE, render_bag(page).encode())
-    write_atomic(folder / INDEX, render_fleet(pages).encode())
+    write_atomic(folder / INDEX, render_fleet(pages, read_failed(folder)).encode())
     return folder / INDEX
 
 
-def render_fleet(pages: Sequence[BagPage]) -> str:
+def render_fleet(pages: Sequence[BagPage], failed: Mapping[str, str] | None = None) -> str:
     """Return the page of all recordings as HTML.
+
+    Args:
+        pages: of recordings.
+        failed: others -> why they could not be replayed.
 
     Raises:
         ConfigError: jinja2 is not installed.
@@ -101,6 +105,7 @@ def render_fleet(pages: Sequence[BagPage]) -> str:
         pages=worst_first(pages),
         figures=known,
         words={**TRUE_FIGURES, **FIGURES},
+        failed=failed or {},
         titles=_TITLES,
         most=_MOST_IN_FLEET,
         cards=[

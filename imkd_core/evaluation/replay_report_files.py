@@ -3,6 +3,7 @@
 
     FOLDER/
       index.html               written by `replay_report.write_replay_report`
+      failed.json              recording -> why it has no folder; only where there is one
       <bag>/                   a folder a recording; one is taken for such where it has frames.jsonl
         frames.jsonl           what became of every frame, a line a frame, in the order of time
         timings.jsonl          a line a frame that was answered (apart: times differ run by run)
@@ -52,6 +53,7 @@ from imkd_core.evaluation.frame_pictures import LEAST_SCORE
 from imkd_core.evaluation.nuscenes_metrics import DetectionMetrics, DetectionRules
 from imkd_core.evaluation.results import write_atomic
 
+FAILED = "failed.json"
 FRAMES, TIMINGS, SUMMARY, CURVES = "frames.jsonl", "timings.jsonl", "summary.json", "curves.json"
 PICTURES = "pictures"
 
@@ -161,6 +163,15 @@ def read_bags(folder: Path) -> list[ReplayedBag]:
             "`imkd replay` wrote"
         )
     return [read_bag(path) for path in found]
+
+
+def read_failed(folder: Path) -> dict[str, str]:
+    """Return recording -> why there is nothing of it.
+
+    Raises:
+        DataError: the file is no mapping.
+    """
+    return {str(name): str(why) for name, why in _object(folder / FAILED).items()}
 
 
 def read_bag(folder: Path) -> ReplayedBag:

@@ -146,6 +146,18 @@ def test_a_recording_without_frames_files_or_figures_has_a_page(tmp_path):
         write_replay_report(tmp_path / "nothing")
 
 
+def test_recordings_that_failed_are_told_before_the_others(tmp_path):
+    write_replay(tmp_path / "monday", faulty=False)
+    write_replay_report(tmp_path)
+    assert "Without a result" not in (tmp_path / INDEX).read_text()
+    (tmp_path / "failed.json").write_text('{"tuesday": "the bag is <damaged>"}')
+    text = Whole(write_replay_report(tmp_path).read_text()).text
+    assert text.index("tuesday the bag is <damaged>") < text.index("monday")
+    (tmp_path / "failed.json").write_text("[]")
+    with pytest.raises(DataError, match="no mapping"):
+        write_replay_report(tmp_path)
+
+
 def test_curves_are_drawn_where_there_was_truth(folder):
     curve = ClassCurve(
         class_name="traffic_cone", ap=0.25, truth=7, at_m={0.5: (1.0, 0.0), 4.0: (1.0, 1.0)}
