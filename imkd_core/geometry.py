@@ -33,11 +33,11 @@ def numbers(values: ArrayLike, name: str) -> Float64:
     """Return a float64 copy of `values`, or refuse by `name` what are no numbers.
 
     Raises:
-        CalibrationError: texts, or rows of unequal length.
+        CalibrationError: texts, rows of unequal length, or whole numbers beyond all floats.
     """
     try:
         return np.array(values, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise CalibrationError(f"{name}: expected an array of numbers, got {values!r}") from None
 
 

@@ -2,6 +2,7 @@
 """Plain mappings (YAML, JSON) <-> frozen config dataclasses, with names and types checked."""
 
 import difflib
+import sys
 import types
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, asdict, fields, is_dataclass
@@ -15,6 +16,9 @@ T = TypeVar("T")
 #: Metadata of a field that `to_mapping` leaves out while it has its default, so that files, and
 #: hashes over them, stay as they were before the field was thought of.
 UNSAID: Mapping[str, Any] = {"unsaid": True}
+
+#: Whole numbers up to this one can be told as a float.
+_LARGEST_WHOLE = int(sys.float_info.max)
 
 
 def require(condition: bool, message: str) -> None:
@@ -134,6 +138,7 @@ def _scalar(hint: Any, value: Any, path: str) -> Any:
     if hint is Any:
         return value
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        require(abs(value) <= _LARGEST_WHOLE, f"{path} must be a number, got one beyond all floats")
         return float(value)
     is_right = isinstance(value, hint) and (hint is bool or not isinstance(value, bool))
     require(is_right, f"{path} must be of type {hint.__name__}, got {value!r}")

@@ -142,7 +142,7 @@ def _camera(record: Record, calibrated: Record, ego_from_cam: Float64) -> Camera
             distortion_model=calibrated.get("distortion_model", "none"),
             distortion=tuple(calibrated.get("distortion", ())),
         )
-    except (CalibrationError, ValueError, TypeError) as error:
+    except (CalibrationError, ValueError, TypeError, OverflowError) as error:
         raise DataError(
             f"calibrated_sensor.json: record '{calibrated['token']}': {error}"
         ) from None

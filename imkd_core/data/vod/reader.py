@@ -283,7 +283,7 @@ class ViewOfDelft:
                 f"no split '{split}' ({path}: {error.strerror}); there are {known}"
             ) from None
         for token in tokens:
-            if not (token.isascii() and token.isdigit()):
+            if not (token.isascii() and token.isdigit() and len(token) < 10):
                 raise DataError(f"{path}: '{token}' is no frame number")
         return tuple(VodSample(token=token, source=self) for token in tokens)
 

@@ -155,6 +155,14 @@ def test_paths_that_leave_the_bundle_are_refused(root, file):
         load_bundle(root)
 
 
+def test_an_address_is_no_file_of_a_bundle(root):
+    raw = json.loads((root / "bundle.json").read_text())
+    raw["files"]["fp32"]["file"] = "file:///etc/hostname"
+    edit(root, files=raw["files"])
+    with pytest.raises(BundleError, match="is missing"):
+        load_bundle(root)
+
+
 def test_a_link_out_of_the_bundle_is_refused(root):
     outside = root.parent / "model.onnx"
     (root / "model.onnx").rename(outside)

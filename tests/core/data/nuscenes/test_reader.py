@@ -487,6 +487,13 @@ def test_a_missing_or_malformed_table_is_refused_by_name(small, table, content, 
         ("sample_annotation", "num_lidar_pts", "5"),
         ("sample_annotation", "attribute_tokens", [["x"]]),
         ("instance", "category_token", 3),
+        ("sample_annotation", "num_lidar_pts", 10**30),
+        ("sample_annotation", "translation", [10**400, 0, 0]),
+        ("sample_annotation", "translation", [1e300, 0, 0]),
+        ("sample_annotation", "size", [float("nan"), 1, 1]),
+        ("calibrated_sensor", "camera_intrinsic", [[10**400] * 3] * 3),
+        ("calibrated_sensor", "distortion", [10**400]),
+        ("sample_data", "timestamp", 10**400),
     ],
 )
 def test_a_broken_field_is_refused_with_its_table(small, table, field, value):

@@ -119,6 +119,9 @@ def test_a_split_with_a_broken_line_is_refused(tmp_path):
     (root / "lidar/ImageSets/train.txt").write_text("00000\n../x\n")
     with pytest.raises(DataError, match=r"'\.\./x' is no frame number"):
         ViewOfDelft(root).samples()
+    (root / "lidar/ImageSets/train.txt").write_text("9" * 5000)
+    with pytest.raises(DataError, match="is no frame number"):
+        ViewOfDelft(root).samples()
 
 
 @pytest.mark.parametrize(
