@@ -105,9 +105,14 @@ class Bag:
             return self._store.deserialize_cdr(message.cdr, message.type_name)
 
     def close(self) -> None:
-        """Close the files."""
+        """Close the files.
+
+        Raises:
+            DataError: the bag is so damaged that the library cannot even do that.
+        """
         if self._reader.is_open:
-            self._reader.close()
+            with _damage(self.path):
+                self._reader.close()
 
     def __enter__(self) -> "Bag":
         """Return the bag."""
