@@ -144,6 +144,24 @@ def test_a_flipped_byte_gives_messages_or_a_data_error_and_nothing_else(
             bag.decode(message)
 
 
+def test_metadata_that_the_library_stumbles_over_when_it_closes_are_refused(tmp_path: Path):
+    path = write(tmp_path / "drive", [1])
+    metadata = (path / "metadata.yaml").read_text().splitlines()
+    at = metadata.index("  files:")
+    (path / "metadata.yaml").write_text("\n".join([*metadata[:at], "  files: many"]))
+    with pytest.raises(DataError, match="cannot be read"), open_bag(path) as bag:
+        list(bag.messages())
+
+
+def test_files_outside_of_a_bags_folder_are_not_read(tmp_path: Path):
+    write(tmp_path / "other", [7])
+    path = write(tmp_path / "drive", [1])
+    text = (path / "metadata.yaml").read_text()
+    (path / "metadata.yaml").write_text(text.replace("- drive.mcap", "- ../other/other.mcap"))
+    with pytest.raises(DataError, match="cannot be read"), open_bag(path) as bag:
+        list(bag.messages())
+
+
 @pytest.mark.parametrize("text", ["", "[]", "rosbag2_bagfile_information: {version: 9}", "a: {"])
 def test_damaged_metadata_is_refused(tmp_path: Path, text: str):
     path = write(tmp_path / "drive", [1])
