@@ -7,7 +7,7 @@ from typing import Any
 
 import rclpy
 from lifecycle_msgs.msg import Transition
-from lifecycle_msgs.srv import ChangeState
+from lifecycle_msgs.srv import ChangeState, GetState
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
@@ -38,6 +38,7 @@ class GraphClient:
         self._on_stamp = on_stamp
         self._context = Context()
         self._counts: dict[str, int] = {}
+        self._clients: dict[str, Any] = {}
 
     def __enter__(self) -> "GraphClient":
         """Open the context and the node."""
@@ -63,17 +64,36 @@ class GraphClient:
 
     def transition(self, node: str, transition: int, timeout_s: float) -> bool:
         """Ask a lifecycle node for a transition; return whether it was made in time."""
-        client = self._node.create_client(ChangeState, f"{node}/change_state")
-        try:
-            if not self.wait_until(client.service_is_ready, timeout_s):
-                return False
-            request = ChangeState.Request()
-            request.transition.id = transition
-            future = client.call_async(request)
-            answered = self.wait_until(future.done, timeout_s)
-            return bool(answered and future.result().success)
-        finally:
-            self._node.destroy_client(client)
+        return bool(self.asked(node, transition, timeout_s))
+
+    def asked(self, node: str, transition: int, timeout_s: float) -> bool | None:
+        """Ask for a transition; return whether it was made, None where no answer came in time."""
+        request = ChangeState.Request()
+        request.transition.id = transition
+        answer = self._call(ChangeState, f"{node}/change_state", request, timeout_s)
+        return None if answer is None else bool(answer.success)
+
+    def state(self, node: str, timeout_s: float) -> str:
+        """Return a lifecycle node's state, such as "inactive"; "" where it does not answer."""
+        answer = self._call(GetState, f"{node}/get_state", GetState.Request(), timeout_s)
+        return "" if answer is None else str(answer.current_state.label)
+
+    def _call(self, kind: Any, service: str, request: Any, timeout_s: float) -> Any:
+        """Return a service's answer; None where none came in time.
+
+        The client of a service is kept: who serves it anew, after a crash, must have found it
+        before it hears a request, and the graph knows the dead server for another while.
+        """
+        if service not in self._clients:
+            self._clients[service] = self._node.create_client(kind, service)
+        client = self._clients[service]
+        if not self.wait_until(client.service_is_ready, timeout_s):
+            return None
+        future = client.call_async(request)
+        if self.wait_until(future.done, timeout_s):
+            return future.result()
+        client.remove_pending_request(future)
+        return None
 
     def has_listener(self, topic: str, node: str) -> bool:
         """Whether a node of that name subscribes to a topic."""

@@ -23,11 +23,12 @@ class Processes:
     """Named child processes; a context manager whose end is the end of all of them.
 
     Args:
-        log_folder: each process writes `<name>.out` and `<name>.log` there.
+        log_folder: each process writes `<name>.out` and `<name>.log` there; None = all write
+            where this one does.
         environment: of all of them.
     """
 
-    def __init__(self, log_folder: Path, environment: Mapping[str, str]) -> None:
+    def __init__(self, log_folder: Path | None, environment: Mapping[str, str]) -> None:
         self._log_folder = log_folder
         self._environment = {**environment, "IMKD_SUPERVISOR_PID": str(os.getpid())}
         self._running: dict[str, subprocess.Popen[bytes]] = {}
@@ -53,20 +54,33 @@ class Processes:
         return dict(self._ended)
 
     def start(self, name: str, module: str, arguments: Sequence[str]) -> None:
-        """Start `python -m module` in a session, and so a process group, of its own."""
+        """Start `python -m module` in a session, and so a process group, of its own.
+
+        The name of a process that has ended may be used again.
+        """
         command = [sys.executable, "-m", "imkd_ros.graph.supervised", module, *arguments]
-        with (
-            (self._log_folder / f"{name}.out").open("wb") as output,
-            (self._log_folder / f"{name}.log").open("wb") as errors,
-        ):
+        with contextlib.ExitStack() as stack:
+            files: list[Any] = [None, None]
+            if self._log_folder is not None:
+                paths = [self._log_folder / f"{name}{ending}" for ending in (".out", ".log")]
+                files = [stack.enter_context(path.open("wb")) for path in paths]
             self._running[name] = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=errors,
+                stdout=files[0],
+                stderr=files[1],
                 env=self._environment,
                 start_new_session=True,
             )
+        self._ended.pop(name, None)
+        self._stopped.discard(name)
+
+    def kill(self, name: str) -> None:
+        """End a process that no longer listens, and what it started, at once."""
+        if name not in self._stopped:
+            _signal_group(self._running[name].pid, signal.SIGKILL)
+            self._running[name].wait()
+            self._stopped.add(name)
 
     def stop(self, names: Sequence[str]) -> None:
         """End processes: SIGINT, then SIGTERM, then SIGKILL to what is left of their groups."""
@@ -110,6 +124,8 @@ class Processes:
             self.stop(self.names)
 
     def _read(self, name: str) -> str:
+        if self._log_folder is None:
+            return ""
         path = self._log_folder / name
         return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
 

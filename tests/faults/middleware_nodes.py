@@ -70,6 +70,11 @@ class Nodes:
         arguments = (*parameter_arguments(self._context, name, parameters), *arguments)
         self._processes.start(name, "imkd_ros.detector_node", ["--ros-args", *arguments])
 
+    def start_module(self, name: str, module: str, *arguments: str) -> int:
+        """Start another process of the graph; return its id."""
+        self._processes.start(name, module, arguments)
+        return self.process_id(name)
+
     def stats(self, name: str) -> ProcessStats:
         """Return what a node's process uses.
 

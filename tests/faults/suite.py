@@ -143,12 +143,15 @@ SCENARIOS: tuple[Scenario, ...] = (
     Scenario("loss_table", "NDS without some sensors, against the survivors alone", minutes=2.5),
     Scenario("ladder", "NDS on a ladder of camera and radar faults", 0, 4.0, is_whole=False),
     Scenario("health", "faults of sensors told, and told without cause", 0, 8.0, is_whole=False),
+    Scenario("calibration", "calibrations that cannot be, told", 0, 15.0, is_whole=False),
+    Scenario("fuzz", "a million broken inputs over all decoders", 360.0, 6.0),
     Scenario("soak", "an hour with a random fault every 10 s", 3600, 62.0, is_whole=False),
     Scenario("middleware_qos", "publishers and listeners that do not fit", minutes=0.7),
     Scenario("middleware_two_nodes", "two nodes in two namespaces", minutes=0.5),
     Scenario("middleware_parameters", "every parameter, wrong in every way", minutes=0.2),
     Scenario("middleware_load", "slow listeners, standing time, busy cores", minutes=2.0),
     Scenario("doctor_faults", "faults of an integrator, told by imkd doctor", minutes=1.5),
+    Scenario("middleware_respawn", "the node killed, and hung, under the keeper", minutes=0.7),
     Scenario("transitions", "configured and cleaned up 1000 times", seconds=480.0, minutes=9.0),
 )
 

@@ -178,3 +178,29 @@ def test_an_orphan_that_does_not_end_by_itself_is_killed(tmp_path):
     assert child.is_running(), "it ignores the first signal"
     psutil.wait_procs([child], timeout=15)
     assert not child.is_running()
+
+
+def test_a_name_may_be_used_again_and_a_killed_process_takes_its_children_along(
+    tmp_path, environment
+):
+    with Processes(tmp_path, environment) as processes:
+        processes.start("one", "stand_in", [str(tmp_path / "first"), "deaf"])
+        child, before = grandchild(tmp_path / "first"), processes.pids["one"]
+        processes.kill("one")
+        assert processes.exit_codes == {"one": -signal.SIGKILL}
+        assert wait_for(lambda: not is_running(child))
+        processes.start("one", "stand_in", [str(tmp_path / "second")])
+        assert processes.exit_codes == {}
+        assert processes.pids["one"] != before
+        child = grandchild(tmp_path / "second")
+    assert wait_for(lambda: not is_running(child))
+
+
+def test_without_a_folder_processes_write_where_this_one_does(environment, capfd):
+    with Processes(None, environment) as processes:
+        processes.start("one", "stand_in", ["nowhere", "short"])
+        assert wait_for(lambda: "one" in processes.exit_codes)
+        assert processes.tail("one") == ""
+    out, errors = capfd.readouterr()
+    assert "42" in out
+    assert "a line of the log" in errors

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The keeper: a node that dies is started again; one that refuses at first ends it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("rclpy")
+
+from tests.ros.node_bench import write_sensors
+from tests.ros.tiny_bundle import write_tiny_bundle
+
+pytestmark = [pytest.mark.ros, pytest.mark.usefixtures("ros_environment")]
+
+
+@contextmanager
+def kept(tmp_path, *arguments):
+    """Run the keeper; yield its process and what reads its log."""
+    sensors = write_sensors(tmp_path / "sensors.yaml")
+    log = tmp_path / "keeper.log"
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "imkd_ros.keeper", "--sensors", str(sensors), *arguments],
+            stderr=file,
+        )
+    try:
+        yield process, log.read_text
+    finally:
+        if process.poll() is None:
+            process.terminate()
+        process.wait(30)
+
+
+def wait_for(log, text, count=1, seconds=60.0):
+    end_s = time.monotonic() + seconds
+    while log().count(text) < count and time.monotonic() < end_s:
+        time.sleep(0.1)
+    assert log().count(text) >= count, log()
+
+
+def children(process_id):
+    path = Path(f"/proc/{process_id}/task/{process_id}/children")
+    return [int(word) for word in path.read_text().split()]
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="children are found in /proc")
+def test_a_node_that_is_killed_comes_back_to_active_and_ends_with_its_keeper(tmp_path):
+    bundle = write_tiny_bundle(tmp_path / "tiny").root
+    with kept(tmp_path, "--bundle", str(bundle), "--namespace", "/kept") as (process, log):
+        wait_for(log, "keeper: active")
+        (first,) = children(process.pid)
+        os.kill(first, signal.SIGKILL)
+        wait_for(log, "keeper: active", 2)
+        assert "the node ended with -9" in log()
+        (second,) = children(process.pid)
+        assert second != first
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 0
+    assert not Path(f"/proc/{second}").exists()
+
+
+def test_a_node_that_refuses_at_first_ends_the_keeper_with_its_reason(tmp_path):
+    with kept(tmp_path, "--bundle", str(tmp_path / "nothing")) as (process, log):
+        assert process.wait(60) == 1
+        assert "refused to leave 'unconfigured'" in log()
+        assert str(tmp_path / "nothing") in log()
+
+
+def test_what_cannot_be_used_is_said_before_anything_is_started(tmp_path):
+    with kept(tmp_path, "--params", str(tmp_path / "nothing.yaml")) as (process, log):
+        assert process.wait(60) == 2
+        assert "nothing.yaml" in log()
