@@ -133,7 +133,8 @@ class BagPlayer(Node):
 
     def is_logged(self, message: BagMessage) -> bool:
         """Whether the sent log has a message. Override to make it shorter."""
-        return bool(message.topic)
+        del message
+        return True
 
     def _may_go_on(self) -> bool:
         return not self._stop.is_set() and bool(self.context.ok())

@@ -6,6 +6,7 @@ The real graph, cameras at 6 Hz; a frame goes out with what is there after 150 m
 as missing, and the frame is answered without it.
 """
 
+from imkd_core.health.degradation import ANSWERED, REPLACED
 from tests.faults.episodes import Episode, episodes, plan_of, yield_percent
 from tests.faults.judge import NO_STATUS, crashes
 from tests.faults.live import Run, play
@@ -38,7 +39,8 @@ def judge(seen: Run, episode: Episode) -> list[Figure]:
     answered = at_least(f"{name}: frames answered", yield_percent(seen, episode), 99.0, "%")
     is_used = _DELAYS[round(fault.amount)]
     begin_ns, end_ns = seen.stamp_ns(fault.begin_s + 1.0), seen.stamp_ns(fault.end_s)
-    frames = [t for t in seen.statuses if begin_ns <= t.stamp_ns < end_ns and "used" in t.values]
+    inside = [t for t in seen.statuses if begin_ns <= t.stamp_ns < end_ns]
+    frames = [t for t in inside if t.outcome in (ANSWERED, REPLACED)]
     if not frames:
         what = "camera used" if is_used else "camera named as missing"
         return [answered, not_there(f"{name}: {what}", 95.0, "%", NO_STATUS)]
