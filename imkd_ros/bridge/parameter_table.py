@@ -301,6 +301,22 @@ _SPECS = (
         description="Median time from a frame's reference stamp to its boxes that is a warning.",
     ),
     ParameterSpec(
+        name="debug.mosaic_rate_hz",
+        default=2.0,
+        low=0.1,
+        high=10.0,
+        is_live=True,
+        description="Pictures a second at most on ~/debug/image_mosaic, while somebody looks.",
+    ),
+    ParameterSpec(
+        name="debug.mosaic_tile_width_px",
+        default=320,
+        low=64,
+        high=1600,
+        is_live=True,
+        description="Width of each camera's part of that picture.",
+    ),
+    ParameterSpec(
         name="memory.keep_heap",
         default=True,
         description="Tell glibc to keep freed memory: images are megabytes, and giving each back "

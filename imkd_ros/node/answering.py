@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 from imkd_core.errors import ImkdError
 from imkd_core.health.degradation import REPLACED, Action, Policy, not_answered
 from imkd_core.runtime.detector import Detector
-from imkd_core.types import Detections, SensorRig
+from imkd_core.types import Detections, Frame, SensorRig
 from imkd_ros.bridge.assembly import capped
 from imkd_ros.bridge.decoding import PendingFrame
 from imkd_ros.bridge.policy import Judged, judge, no_boxes, status_of
 from imkd_ros.bridge.sensor_watch import SensorWatch
 from imkd_ros.bridge.sensors import SensorSet
 from imkd_ros.node.health import InferenceState
+from imkd_ros.node.mosaic import Mosaic, Scene
 from imkd_ros.node.outputs import Outputs
 from imkd_ros.node.status import IDLE, StatusOutput
 from imkd_ros.node.worker import NewestWorker
@@ -46,6 +47,7 @@ class Answering:
         state: of the node; counters are kept in it.
         policy: what is done at each level.
         max_boxes: published at most.
+        mosaic: draws frames that were answered.
 
     Attributes:
         policy, max_boxes: as given; may be changed at any time.
@@ -63,6 +65,7 @@ class Answering:
         state: InferenceState,
         policy: Policy,
         max_boxes: int,
+        mosaic: Mosaic,
     ) -> None:
         self._sensors = sensors
         self._detector = detector
@@ -73,6 +76,7 @@ class Answering:
         self._state = state
         self.policy = policy
         self.max_boxes = max_boxes
+        self._mosaic = mosaic
         self._worker: NewestWorker[_Job] | None = None
         self._newest_ns = 0
 
@@ -84,16 +88,18 @@ class Answering:
         self._worker = NewestWorker(self._work, self._on_refusal, "imkd_inference")
 
     def stop(self) -> None:
-        """Let the frame in hand finish, drop the one that waits, and join the thread."""
+        """Let the frame in hand finish, drop the one that waits, and join the threads."""
         worker, self._worker = self._worker, None
         waiting = None if worker is None else worker.stop()
         if waiting is not None:
             self._tell(waiting.frame, not_answered("the node was deactivated"))
+        self._mosaic.stop()
 
     def check(self) -> None:
         """Raise what ended the thread, if anything did."""
         if self._worker is not None:
             self._worker.check()
+        self._mosaic.check()
 
     def offer(self, frame: PendingFrame, rig: SensorRig, now_ns: int) -> None:
         """Take in the next frame.
@@ -179,6 +185,13 @@ class Answering:
         self._state.withheld = ""
         self._status.tell(judged.status)
         self._outputs.publish_latency(stage_ms, detections.stamp_ns)
+        if self._mosaic.is_due and judged.frame is not None:
+            self._mosaic.offer(self._scene(judged.frame, judged, detections, job.rig))
+
+    def _scene(self, frame: Frame, judged: Judged, detections: Detections, rig: SensorRig) -> Scene:
+        suspect = {one.sensor: one.fault for one in self._watch.findings}
+        missing = judged.status.missing
+        return Scene(frame=frame, rig=rig, detections=detections, missing=missing, suspect=suspect)
 
     def _withhold(self, judged: Judged, empty: Detections | None) -> None:
         """Do with a frame that is not answered what the policy says."""

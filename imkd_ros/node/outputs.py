@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The node's publishers: boxes, table, labels, markers, latency; silent while inactive."""
+"""The node's publishers: boxes, table, labels, markers, latency, picture; silent while inactive."""
 
 import time
+from array import array
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -10,10 +11,11 @@ from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from sensor_msgs.msg import PointCloud2
+from sensor_msgs.msg import Image, PointCloud2
 from vision_msgs.msg import Detection3DArray, LabelInfo
 from visualization_msgs.msg import MarkerArray
 
+from imkd_core.drawing import Picture
 from imkd_core.types import Detections
 from imkd_ros.bridge.box_cdr import can_write, detection3d_array_cdr
 from imkd_ros.bridge.convert_out import (
@@ -37,6 +39,7 @@ _TOPICS: Mapping[str, tuple[Any, str, QoSProfile]] = {
     "labels": (LabelInfo, "~/output/label_info", _LATCHED),
     "markers": (MarkerArray, "~/debug/markers", _RELIABLE),
     "latency": (DiagnosticArray, "~/debug/latency", _RELIABLE),
+    "mosaic": (Image, "~/debug/image_mosaic", QoSProfile(depth=1)),
 }
 
 
@@ -107,6 +110,19 @@ class Outputs:
             name = self._node.get_fully_qualified_name().lstrip("/")
             message = latency_array(stage_ms, name, self._hardware, stamp)
             self._publishers["latency"].publish(message)
+
+    @property
+    def wants_mosaic(self) -> bool:
+        """Whether anybody looks at the picture of all cameras."""
+        return self._is_wanted("mosaic")
+
+    def publish_mosaic(self, picture: Picture, stamp_ns: int) -> None:
+        """Publish an (H, W, 3) uint8 RGB picture of a frame."""
+        height_px, width_px = picture.shape[:2]
+        message = Image(height=height_px, width=width_px, step=3 * width_px, encoding="rgb8")
+        message.header.stamp, message.header.frame_id = to_time(stamp_ns), self._frame_id
+        message.data = array("B", picture.tobytes())
+        self._publishers["mosaic"].publish(message)
 
     def close(self) -> None:
         """Give the publishers back."""

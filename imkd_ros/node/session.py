@@ -27,6 +27,7 @@ from imkd_ros.node.diagnostics import LEVELS, diagnostic_array, levels
 from imkd_ros.node.health import HealthMonitor, InferenceState
 from imkd_ros.node.inputs import Inputs
 from imkd_ros.node.memory_status import memory_status
+from imkd_ros.node.mosaic import Mosaic
 from imkd_ros.node.outputs import Outputs
 from imkd_ros.node.status import StatusOutput, without_frame
 from imkd_ros.node.throttle import Throttle
@@ -104,12 +105,20 @@ class Session:
             state=self._state,
             policy=policy,
             max_boxes=settings.count("post.max_boxes"),
+            mosaic=self._mosaic,
         )
 
     def _open_topics(self) -> None:
         node, settings = self._node, self._settings
         self._outputs = Outputs(node, settings.text("base_frame"), self._bundle.name, self._on_qos)
         self._status = StatusOutput(node, self._bundle.name)
+        self._mosaic = Mosaic(
+            is_wanted=lambda: self._outputs.wants_mosaic,
+            publish=self._outputs.publish_mosaic,
+            log=self._log.error,
+            rate_hz=settings.number("debug.mosaic_rate_hz"),
+            tile_width_px=settings.count("debug.mosaic_tile_width_px"),
+        )
         self._diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._inputs = Inputs(
             node,
@@ -183,6 +192,8 @@ class Session:
         self._watch.masks_bad_sensors = settings.flag("health.mask_bad_sensors")
         self._answering.policy = policy_of(settings)
         self._answering.max_boxes = settings.count("post.max_boxes")
+        self._mosaic.rate_hz = settings.number("debug.mosaic_rate_hz")
+        self._mosaic.tile_width_px = settings.count("debug.mosaic_tile_width_px")
         self._settings = settings
 
     def _now_ns(self) -> int:

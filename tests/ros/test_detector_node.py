@@ -104,6 +104,22 @@ def test_all_outputs_of_a_frame_agree_and_carry_its_stamp(make_bench):
     assert stages == {"sync", "queue", "images", *of_detector, "publish", "total"}
 
 
+def test_a_picture_of_all_cameras_comes_while_somebody_looks(make_bench):
+    bench = make_bench(**{"debug.mosaic_tile_width_px": 64})
+    bench.start()
+    pictures = []
+    subscription = bench.listen(Image, "/imkd_detector/debug/image_mosaic", pictures)
+    bench.calibrate()
+    assert bench.feed(lambda: pictures)
+    assert (pictures[0].encoding, pictures[0].step) == ("rgb8", 3 * pictures[0].width)
+    assert len(pictures[0].data) == pictures[0].step * pictures[0].height
+    assert any(thread.name == "imkd_mosaic" for thread in threading.enumerate())
+    bench.peer.destroy_subscription(subscription)
+    assert bench.wait(lambda: not bench.node._session._outputs.has_subscriber)
+    assert bench.change(DEACTIVATE)
+    assert not any(thread.name == "imkd_mosaic" for thread in threading.enumerate())
+
+
 def test_an_empty_frame_is_published_and_deletes_the_markers_before(make_bench):
     bench = make_bench()
     bench.start()
