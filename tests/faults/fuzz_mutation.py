@@ -227,5 +227,8 @@ class Tape:
 def tapes(count: int = 24, size: int = 64) -> list[bytes]:
     """Return tapes to begin with: the empty one, and some of chance."""
     rng = Random(7)
-    one_odd = [bytes(at) + b"\xff" + rng.randbytes(9) + bytes(size) for at in range(0, size, max(1, size // 21))]
+    one_odd = [
+        bytes(at) + b"\xff" + rng.randbytes(9) + bytes(size)
+        for at in range(0, size, max(1, size // 21))
+    ]
     return [b"", bytes(size), *one_odd, *(rng.randbytes(size) for _ in range(count))]
