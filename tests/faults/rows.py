@@ -174,7 +174,13 @@ ROWS: tuple[Row, ...] = (
         (),
         ("ros/test_nonsense_model.py", "core/runtime/test_detector.py"),
     ),
-    Row(35, "the node is killed", "the graph is ended, or the node comes back", (), (_PROCESS,)),
+    Row(
+        35,
+        "the node is killed, or hangs",
+        "it comes back",
+        ("middleware_respawn",),
+        ("ros/test_supervisor.py",),
+    ),
     Row(36, "configured and cleaned up 1000 times", "no leak", ("transitions",), (_PROCESS,)),
     Row(37, "twice the rate", "newest wins, bounded latency", ("overload",), (_NODE,)),
     Row(
