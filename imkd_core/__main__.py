@@ -20,7 +20,7 @@ VERBS = {
     "compare": ("compare", "two runs, drive by drive, with intervals and limits for CI"),
     "bag": ("bag", "nuScenes data to rosbag2 and recordings to data sets; what is in a bag"),
     "replay": ("replay", "run the detector over a recording, offline and deterministic"),
-    "doctor": ("doctor", "check this installation and say how to mend each fault"),
+    "doctor": ("doctor", "check this installation, a ROS graph or a bag; how to mend each fault"),
     "demo": ("demo", "the whole job on a drive made on the spot, with the model that ships"),
     "bench": ("bench", "measure speed and memory here, with baselines; from a source checkout"),
     "prove-real": ("prove_real", "the whole job on a real key frame, over a real ROS 2 graph"),

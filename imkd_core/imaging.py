@@ -167,12 +167,22 @@ def _can_halve(shape: tuple[int, ...], size_px: tuple[int, int]) -> bool:
     return is_even and width // 2 >= size_px[0] and height // 2 >= size_px[1]
 
 
-def _check_size(sensor: str, width_px: int, height_px: int, camera: CameraModel) -> None:
-    """Accept the calibrated size, or a smaller one by the same factor (a pixel of rounding)."""
-    calibrated = (camera.width_px, camera.height_px)
+def fits_calibration(width_px: int, height_px: int, camera: CameraModel) -> bool:
+    """Whether an image has the calibrated size, or a smaller one by the same factor.
+
+    Args:
+        width_px: of the image.
+        height_px: of the image; a pixel of rounding is allowed.
+        camera: its calibration.
+    """
     expected_height = width_px * camera.height_px / camera.width_px
     too_large = width_px > camera.width_px or height_px > camera.height_px
-    if too_large or abs(expected_height - height_px) >= 1:
+    return not too_large and abs(expected_height - height_px) < 1
+
+
+def _check_size(sensor: str, width_px: int, height_px: int, camera: CameraModel) -> None:
+    calibrated = (camera.width_px, camera.height_px)
+    if not fits_calibration(width_px, height_px, camera):
         raise SensorError(
             f"camera '{sensor}': image of {width_px} x {height_px} px does not fit its calibration "
             f"for {calibrated[0]} x {calibrated[1]} px; publish the CameraInfo of this image size"

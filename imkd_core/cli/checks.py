@@ -1,21 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One line of the doctor's table, and what its checks share."""
+"""What the doctor's checks share."""
 
 import importlib
 import importlib.metadata
-from dataclasses import dataclass
 
-GREEN, AMBER, RED = "ok", "note", "FAULT"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Check:
-    """One line of the table: what was looked at, how it stands, what was found, what to do."""
-
-    name: str
-    level: str
-    found: str
-    remedy: str = ""
+from imkd_core.health.check import GREEN, Check
 
 
 def check_module(module: str, remedy: str, level_if_absent: str) -> Check:

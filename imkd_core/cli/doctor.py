@@ -1,14 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Check this installation and say how to mend each fault.
+"""Check this installation, a running graph or a recording, and say how to mend each fault.
 
-Looks at Python, the libraries of the vehicle side, ROS 2 and its message packages, inference
-providers, OpenVINO, TensorRT and its engines, shared memory for large images, and model bundles,
-each of which is opened and run once as the node would by default. Prints one line per check; the
-exit code is 0 when nothing is red and 1 otherwise.
+Alone it looks at Python, the libraries of the vehicle side, ROS 2 and its message packages,
+inference providers, OpenVINO, TensorRT and its engines, shared memory for large images, and model
+bundles, each of which is opened and run once as the node would by default.
+
+With --live it listens to the running ROS graph for some seconds, with --bag it looks through a
+recording: topics, types, QoS, rates, stamps against the clock, frames and TF, CameraInfo against
+the images, fields and units of the radars, what the sensors cover, ego motion, the model, what
+runs it, and the load of the machine; with --live also whether the detector runs and what it says.
+Give the sensor file, the parameter file, namespace and remappings that the node is started with.
+
+Prints one line per check: 'ok', 'note' (worth a look) or 'FAULT', and '->' with the remedy. The
+exit code is 0 without a fault, 1 with one, 2 when it could not look.
 
 Examples:
   imkd doctor
   imkd doctor --model models/imkd_tiny
+  imkd doctor --live --sensors my_sensors.yaml --params my.param.yaml
+  imkd doctor --live --namespace front --remap '~/input/cam/image:=/cam/image_raw' --seconds 10
+  imkd doctor --bag drive --sensors my_sensors.yaml --json out/doctor.json
 """
 
 import argparse
@@ -17,8 +28,10 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from imkd_core.cli.checks import AMBER, GREEN, RED, Check, check_module
+from imkd_core.cli.checks import check_module
+from imkd_core.cli.doctor_table import write_json, write_table
 from imkd_core.cli.inference_checks import (
     check_choice,
     check_engines,
@@ -26,8 +39,13 @@ from imkd_core.cli.inference_checks import (
     check_providers,
     check_tensorrt,
 )
-from imkd_core.errors import ImkdError
+from imkd_core.errors import ConfigError, ImkdError
+from imkd_core.health.check import AMBER, GREEN, RED, Check
 from imkd_core.resources import bundles
+
+if TYPE_CHECKING:
+    from imkd_ros.doctor.facts import Observation
+    from imkd_ros.doctor.wanted import Wanted
 
 #: Python versions that the package supports (REP-2000: Humble 3.10, Jazzy and later 3.12).
 OLDEST_PYTHON = (3, 10)
@@ -61,6 +79,9 @@ OPTIONAL_ROS_MODULES = {
     "message_filters": "needed for sync.method: message_filters; comes with ROS 2",
 }
 
+#: How long --live listens, seconds.
+LIVE_SECONDS = 5.0
+
 #: Room in shared memory that six raw 1600 x 900 images in flight need.
 SHARED_MEMORY_BYTES = 64 << 20
 
@@ -77,19 +98,98 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="folder of TensorRT's engines, as model.engine_folder (default: the user's cache)",
     )
+    _add_vehicle_arguments(parser)
+
+
+def _add_vehicle_arguments(parser: argparse.ArgumentParser) -> None:
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--live", action="store_true", help="look at the running ROS graph")
+    source.add_argument("--bag", type=Path, help="look through a recording (MCAP or SQLite)")
+    parser.add_argument("--seconds", type=float, help="how long to listen with --live (default: 5)")
+    parser.add_argument("--sensors", type=Path, help="sensor file (default: config/sensors.yaml)")
+    parser.add_argument("--params", type=Path, help="parameter file of the node")
+    parser.add_argument("--namespace", help="namespace of the node, as for the launch file")
+    parser.add_argument(
+        "--remap", action="append", metavar="FROM:=TO", help="as for 'ros2 run'; may be repeated"
+    )
+    parser.add_argument(
+        "--use-sim-time",
+        choices=("auto", "true", "false"),
+        help="whether the node goes by /clock (default: auto, ask the node or the parameter file)",
+    )
+    parser.add_argument("--json", type=Path, help="write the table to this file as well")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the table and return 1 when something is red."""
-    checks = list(all_checks(arguments.model, arguments.engines))
-    width = max(len(check.name) for check in checks)
-    for check in checks:
-        sys.stdout.write(f"{check.level:<6} {check.name:<{width}}  {check.found}\n")
-        if check.remedy and check.level != GREEN:
-            sys.stdout.write(f"{'':<6} {'':<{width}}  -> {check.remedy}\n")
-    faults = sum(check.level == RED for check in checks)
-    sys.stdout.write(f"{len(checks)} checks, {faults} faults\n")
-    return 1 if faults else 0
+    if arguments.live or arguments.bag is not None:
+        checks, about = _vehicle_checks(arguments)
+    else:
+        _refuse_vehicle_options(arguments)
+        checks, about = list(all_checks(arguments.model, arguments.engines)), "this installation"
+    if arguments.json is not None:
+        write_json(arguments.json, checks, {"source": about})
+    sys.stdout.write(f"{about}\n" if about != "this installation" else "")
+    return write_table(checks)
+
+
+def _refuse_vehicle_options(arguments: argparse.Namespace) -> None:
+    given = [
+        f"--{name.replace('_', '-')}"
+        for name in ("seconds", "sensors", "params", "namespace", "remap", "use_sim_time")
+        if getattr(arguments, name) is not None
+    ]
+    if given:
+        raise ConfigError(f"{', '.join(given)} goes with --live or --bag")
+
+
+def _vehicle_checks(arguments: argparse.Namespace) -> tuple[list[Check], str]:
+    """Look at a graph or a recording; return the table and what was looked at."""
+    from imkd_core.cli.vehicle_checks import check_vehicle_model
+    from imkd_ros.bridge.parameter_file import read_settings
+    from imkd_ros.doctor.judge_topics import rate_hz
+    from imkd_ros.doctor.judgement import judge
+    from imkd_ros.doctor.wanted import wanted
+
+    overrides = {"model.bundle": arguments.model, "sensors_file": arguments.sensors}
+    given = {key: str(value) for key, value in overrides.items() if value is not None}
+    settings = read_settings(arguments.params, given)
+    want = wanted(
+        settings,
+        arguments.namespace or "",
+        arguments.remap or (),
+        _sim_time(arguments.use_sim_time, arguments.params),
+    )
+    observation = _observe(arguments, want)
+    rates = [rate_hz(observation, want, name) for name in want.sensors.cameras]
+    checks = judge(observation, want)
+    checks += check_vehicle_model(settings, len(want.sensors.cameras), max(rates, default=0.0))
+    return checks, f"{observation.source}, {observation.seconds:.1f} s"
+
+
+def _observe(arguments: argparse.Namespace, want: "Wanted") -> "Observation":
+    if arguments.bag is not None:
+        if arguments.seconds is not None:
+            raise ConfigError("--seconds goes with --live; a recording is read to its end")
+        from imkd_ros.doctor.recording import observe_bag
+
+        return observe_bag(arguments.bag, want)
+    try:
+        from imkd_ros.doctor.live import observe_graph
+    except ImportError as error:
+        raise ConfigError(f"--live needs ROS 2 ({error}); {ROS_MODULES['rclpy']}") from None
+    return observe_graph(want, LIVE_SECONDS if arguments.seconds is None else arguments.seconds)
+
+
+def _sim_time(word: str | None, parameters: Path | None) -> bool | None:
+    """Return whether the node goes by /clock; None where nobody says."""
+    if word in ("true", "false"):
+        return word == "true"
+    if parameters is None:
+        return None
+    from imkd_ros.bridge.parameter_file import says_sim_time
+
+    return says_sim_time(parameters)
 
 
 def all_checks(model: Path | None, engine_folder: Path | None = None) -> Iterator[Check]:

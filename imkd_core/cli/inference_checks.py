@@ -4,8 +4,9 @@
 import time
 from pathlib import Path
 
-from imkd_core.cli.checks import AMBER, GREEN, RED, Check, distribution_version
+from imkd_core.cli.checks import distribution_version
 from imkd_core.errors import BackendError, ConfigError, ImkdError
+from imkd_core.health.check import AMBER, GREEN, RED, Check
 from imkd_core.runtime.bundle import Bundle
 
 #: Cameras of the sensor file that comes with the package.

@@ -27,6 +27,19 @@ def read_settings(path: Path | None, overrides: Mapping[str, Value] | None = Non
     return NodeSettings(values={k: v for k, v in values.items() if not is_foreign(k)})
 
 
+def says_sim_time(path: Path) -> bool | None:
+    """Return what a parameter file says of `use_sim_time`; None where it says nothing.
+
+    Args:
+        path: a file such as config/detector.param.yaml.
+
+    Raises:
+        ConfigError: the file is missing or no parameter file.
+    """
+    value = _read_file(path).get("use_sim_time")
+    return None if value is None else bool(value)
+
+
 def _read_file(path: Path) -> dict[str, Value]:
     import yaml
 

@@ -18,7 +18,12 @@ from imkd_core.data.bags.messages import new_typestore, typestore
 from imkd_core.errors import DataError
 
 # isort: split
-from rosbags.interfaces import Connection, MessageDefinitionFormat, QosDurability
+from rosbags.interfaces import (
+    Connection,
+    MessageDefinitionFormat,
+    QosDurability,
+    QosReliability,
+)
 from rosbags.rosbag2 import Reader
 from rosbags.typesys import get_types_from_idl, get_types_from_msg
 from rosbags.typesys.store import Typestore
@@ -43,11 +48,19 @@ class BagMessage:
 
 @dataclass(frozen=True, kw_only=True)
 class BagTopic:
-    """One topic of a bag: its type, number of messages, and whether it was offered latched."""
+    """One topic of a bag: its type, number of messages, and how it was offered.
+
+    Attributes:
+        type_name: such as "sensor_msgs/msg/Image".
+        count: messages in the bag.
+        is_latched: late subscribers got its last message.
+        is_reliable: it was not offered as best effort by anybody.
+    """
 
     type_name: str
     count: int
     is_latched: bool
+    is_reliable: bool = True
 
 
 class Bag:
@@ -184,6 +197,8 @@ def _topics_of(reader: Reader) -> dict[str, BagTopic]:
             count=item.msgcount + (known.count if known else 0),
             is_latched=is_latched(item.topic)
             or any(qos.durability is QosDurability.TRANSIENT_LOCAL for qos in offered),
+            is_reliable=(known is None or known.is_reliable)
+            and all(qos.reliability is not QosReliability.BEST_EFFORT for qos in offered),
         )
     return topics
 

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 from imkd_core.cli import doctor
-from imkd_core.cli.checks import AMBER, GREEN, RED
 from imkd_core.cli.inference_checks import (
     check_choice,
     check_engines,
@@ -13,6 +12,7 @@ from imkd_core.cli.inference_checks import (
     check_tensorrt,
 )
 from imkd_core.errors import BackendError
+from imkd_core.health.check import AMBER, GREEN, RED
 from imkd_core.runtime import processor, providers
 from imkd_core.runtime.bundle import write_bundle
 from imkd_core.runtime.tensorrt import builder, cuda, packages
