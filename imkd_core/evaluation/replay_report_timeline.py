@@ -8,7 +8,7 @@ line.events                       # what broke, and when, the first first
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby, pairwise
+from itertools import groupby, pairwise, takewhile
 
 import numpy as np
 
@@ -272,14 +272,25 @@ def _joined(spans: Sequence[Span]) -> Span:
 def _grouped(told: Iterable[tuple[str, Span]]) -> list[list[tuple[str, Span]]]:
     """Return groups of spans with one state and reason that begin and end together, by time."""
     groups: list[list[tuple[str, Span]]] = []
-    for name, span in sorted(told, key=lambda pair: pair[1].start_s):
-        for group in groups:
-            if _is_shared(group[0], (name, span)):
-                group.append((name, span))
-                break
+    for pair in sorted(told, key=lambda pair: pair[1].start_s):
+        shared = _partners(groups, pair)
+        if shared is None:
+            groups.append([pair])
         else:
-            groups.append([(name, span)])
+            shared.append(pair)
     return groups
+
+
+def _partners(
+    groups: Sequence[list[tuple[str, Span]]], pair: tuple[str, Span]
+) -> list[tuple[str, Span]] | None:
+    """Return the group, of those by time, that a span belongs to; None for one of its own."""
+    recent = takewhile(lambda group: _is_near(group[0], pair), reversed(groups))
+    return next((group for group in recent if _is_shared(group[0], pair)), None)
+
+
+def _is_near(one: tuple[str, Span], other: tuple[str, Span]) -> bool:
+    return abs(one[1].start_s - other[1].start_s) <= _TOGETHER_S
 
 
 def _is_shared(one: tuple[str, Span], other: tuple[str, Span]) -> bool:
@@ -288,7 +299,7 @@ def _is_shared(one: tuple[str, Span], other: tuple[str, Span]) -> bool:
         name != other_name
         and ANSWERS not in (name, other_name)
         and (a.state, a.reason) == (b.state, b.reason)
-        and abs(a.start_s - b.start_s) <= _TOGETHER_S
+        and _is_near(one, other)
         and abs(a.end_s - b.end_s) <= _TOGETHER_S
     )
 
