@@ -50,6 +50,7 @@ setup(
         "onnx": ["onnxruntime>=1.18"],
         "bag": ["rosbags>=0.10"],
         "report": ["jinja2>=3.0", "rich>=12"],
+        "fleet": ["ray>=2.9"],  # `imkd replay --ray`
         "train": [
             "torch>=2.5",
             "onnx>=1.16",

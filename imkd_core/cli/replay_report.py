@@ -81,7 +81,12 @@ def refuse_alone(arguments: argparse.Namespace) -> None:
 def run(arguments: argparse.Namespace, settings: "NodeSettings") -> int:
     """Replay into the folder; print the figures and where the page is."""
     from imkd_core.cli.common import progress
-    from imkd_core.cli.replaying.figures import failed_lines, write_fleet, write_pages
+    from imkd_core.cli.replaying.figures import (
+        failed_lines,
+        write_agreement,
+        write_fleet,
+        write_pages,
+    )
     from imkd_core.cli.replaying.fleet import replay_fleet
     from imkd_core.cli.replaying.plan import refuse_names
     from imkd_core.evaluation.replay_figures import drive_names
@@ -97,7 +102,9 @@ def run(arguments: argparse.Namespace, settings: "NodeSettings") -> int:
         )
     done = [name for name in bags if name not in result.failed]
     if done:
-        sys.stdout.write("\n".join(write_fleet(plan, done, result.failed)) + "\n")
+        lines = write_fleet(plan, done, result.failed)
+        lines += ["", *write_agreement(plan, done)] if arguments.online else []
+        sys.stdout.write("\n".join(lines) + "\n")
         page = write_pages(plan.output)
         sys.stdout.write(f"figures: {plan.output / 'figures.json'}\n")
         sys.stdout.write(f"page: {page}\n" if page else _NO_PAGE)
@@ -157,6 +164,17 @@ def _workers(arguments: argparse.Namespace) -> "Workers":
     count = 1 if arguments.workers is None else arguments.workers
     if count < 1:
         raise ConfigError(f"--workers must be 1 or more, got {count}")
+    if arguments.online:
+        if count > 1 or arguments.ray is not None:
+            raise ConfigError(
+                "--online plays in real time, one recording after the other, so that the machine "
+                "is the node's alone; leave out --workers and --ray"
+            )
+        return OneAfterTheOther(_open_online)
+    if arguments.ray is not None:
+        from imkd_core.cli.replaying.ray_fleet import RayWorkers
+
+        return RayWorkers(arguments.ray, arguments.workers)
     if count > 1:
         return LocalWorkers(count)
     return OneAfterTheOther(_open_offline)
@@ -167,6 +185,12 @@ def _open_offline(plan: "ReplayPlan") -> "Runner":
     from imkd_core.cli.replaying.offline import OfflineRunner
 
     return OfflineRunner(plan, threads_of(plan, 1), _say)
+
+
+def _open_online(plan: "ReplayPlan") -> "Runner":
+    from imkd_core.cli.replaying.online import OnlineRunner
+
+    return OnlineRunner(plan)
 
 
 def _say(text: str) -> None:

@@ -17,7 +17,7 @@ took is in here: the same recording gives the same bytes.
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -36,6 +36,9 @@ _T = TypeVar("_T")
 #: in `imkd_core.health.degradation`.
 ANSWERED = "answered"
 EMPTY = "empty: "
+
+#: Beginning of the outcome of what is no frame: nothing came that one could be made of.
+NO_FRAME = "no frame: "
 
 #: What reading a line of another make raises.
 _DAMAGE = (KeyError, TypeError, ValueError, AttributeError, SensorError)
@@ -64,6 +67,11 @@ class FrameRecord:
     findings: tuple[Mapping[str, Any], ...] = ()
     odom_from_ego: Float64 | None = None
     detections: Detections | None = None
+
+    @property
+    def is_given(self) -> bool:
+        """Whether, by its outcome, boxes or an empty array of boxes were given out."""
+        return self.outcome == ANSWERED or self.outcome.startswith(EMPTY)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -185,19 +193,19 @@ def _read(path: Path, parse: Callable[[Any], _T]) -> list[_T]:
 
 def _frame(line: Mapping[str, Any], class_names: tuple[str, ...]) -> FrameRecord:
     status, stamp_ns = line["status"], int(line["stamp_ns"])
-    outcome = str(status["outcome"])
-    is_given = outcome == ANSWERED or outcome.startswith(EMPTY)
     scores = [box["score"] for box in line["boxes"]]
-    return FrameRecord(
+    frame = FrameRecord(
         stamp_ns=stamp_ns,
         level=str(status["level"]),
-        outcome=outcome,
+        outcome=str(status["outcome"]),
         age_ms={str(name): float(value) for name, value in status["age_ms"].items()},
         missing={str(name): str(why) for name, why in status["missing"].items()},
         findings=tuple(line["findings"]),
         odom_from_ego=_read_pose(line["odom_from_ego"]),
-        detections=_boxes(stamp_ns, line["boxes"], scores, class_names) if is_given else None,
     )
+    if not frame.is_given:
+        return frame
+    return replace(frame, detections=_boxes(stamp_ns, line["boxes"], scores, class_names))
 
 
 def _truth(line: Mapping[str, Any]) -> TrueFrame:

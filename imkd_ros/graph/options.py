@@ -16,6 +16,7 @@ OUTPUTS = (
     "output/detections",
     "output/objects",
     "output/label_info",
+    "output/status",
     "debug/latency",
 )
 

@@ -3,14 +3,16 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from imkd_core.cli.replaying.one_bag import TRUTH, write_json
+from imkd_core.cli.replaying.one_bag import TRUTH, finished_key, write_json
 from imkd_core.cli.replaying.plan import SUMMARY, ReplayPlan
 from imkd_core.cli.replaying.summary import drive_of, judged
 from imkd_core.errors import DataError
+from imkd_core.evaluation.replay_agreement import Agreement, agreement_of
 from imkd_core.evaluation.replay_figures import ReplayedDrive, write_replay_figures
 from imkd_core.evaluation.replay_frames import read_frames, read_truth
 from imkd_core.evaluation.replay_judgement import JudgedDrive
@@ -81,6 +83,36 @@ def write_fleet(plan: ReplayPlan, names: Sequence[str], failed: Mapping[str, str
     return lines
 
 
+def write_agreement(plan: ReplayPlan, names: Sequence[str]) -> list[str]:
+    """Write agreement.json of an online replay beside its offline one; return its lines.
+
+    Args:
+        plan: of the online replay, whose folder lies in that of the offline one.
+        names: of recordings with results.
+
+    Raises:
+        DataError: results are damaged, or the file cannot be written.
+    """
+    found: dict[str, Agreement] = {}
+    for name in names:
+        online, offline = plan.folder(name), plan.output.parent / name
+        key = finished_key(online, "boxes_key")
+        if not key or key != finished_key(offline, "boxes_key"):
+            continue
+        classes = json.loads((online / SUMMARY).read_bytes())["class_names"]
+        pair = [read_frames(folder / FRAMES, classes) for folder in (offline, online)]
+        found[name] = agreement_of(*pair)
+    write_json(plan.output / "agreement.json", {name: asdict(one) for name, one in found.items()})
+    lines = [one.line(name) for name, one in found.items()]
+    if len(found) < len(names):
+        lines.append(
+            "not compared with an offline replay: "
+            + ", ".join(name for name in names if name not in found)
+            + "; give the same command without --online"
+        )
+    return lines
+
+
 def failed_lines(failed: Mapping[str, str]) -> list[str]:
     """Return a line a recording without results."""
     return [f"failed: {name}: {why}" for name, why in sorted(failed.items())]
@@ -95,9 +127,9 @@ def _write_failed(path: Path, failed: Mapping[str, str]) -> None:
 
 def write_pages(output: Path) -> Path | None:
     """Write the pages that show a replay; return the first, None where jinja2 is not installed."""
-    try:
-        from imkd_core.evaluation.replay_report import write_replay_report
-    except ImportError:
+    if find_spec("jinja2") is None:
         return None
+    from imkd_core.evaluation.replay_report import write_replay_report
+
     write_replay_report(output)
     return output / "index.html"

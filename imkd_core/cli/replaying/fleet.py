@@ -29,7 +29,7 @@ from imkd_core.cli.replaying.one_bag import (
     remove_results,
     replay_recording,
 )
-from imkd_core.cli.replaying.plan import ReplayPlan, common_key, recording_key
+from imkd_core.cli.replaying.plan import Keys, ReplayPlan, common_keys, recording_keys
 from imkd_core.errors import DataError, ImkdError
 from imkd_core.evaluation.replay_report_files import FRAMES
 
@@ -44,12 +44,12 @@ class Task:
     Attributes:
         name: of the recording.
         path: its folder or file.
-        key: that its results hang on.
+        keys: of what its results hang on.
     """
 
     name: str
     path: Path
-    key: str
+    keys: Keys
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +89,7 @@ def replay_fleet(
         ImkdError: the model or the parameters are refused; the folder holds results of other
             recordings, or another replay writes into it.
     """
-    common = common_key(plan)
+    common = common_keys(plan)
     with _folder_in_hand(plan.output):
         _refuse_others(plan, bags)
         tasks, failed, kept = _tasks(plan, bags, common)
@@ -118,7 +118,7 @@ def threads_of(plan: ReplayPlan, workers: int) -> int:
 def run_task(plan: ReplayPlan, runner: Runner, task: Task) -> str:
     """Replay one recording; return why it failed, "" when it did not."""
     try:
-        replay_recording(plan, runner, task.name, task.path, task.key)
+        replay_recording(plan, runner, task.name, task.path, task.keys)
     except ImkdError as error:
         return str(error)
     return ""
@@ -207,26 +207,26 @@ def _run_in_worker(task: Task) -> str:
 
 
 def _tasks(
-    plan: ReplayPlan, bags: Mapping[str, Path], common: str
+    plan: ReplayPlan, bags: Mapping[str, Path], common: Keys
 ) -> tuple[list[Task], dict[str, str], list[str]]:
     """Return what is to be replayed, what cannot be, and what is finished; remove what is old."""
     tasks, failed, kept = [], {}, []
     for name, path in bags.items():
-        key = _key_or_failure(common, path)
-        if isinstance(key, ImkdError):
-            failed[name] = str(key)
-        elif finished_key(plan.folder(name)) == key:
+        keys = _keys_or_failure(common, path)
+        if isinstance(keys, ImkdError):
+            failed[name] = str(keys)
+        elif finished_key(plan.folder(name)) == keys.results:
             kept.append(name)
             continue
         else:
-            tasks.append(Task(name=name, path=path.resolve(), key=key))
+            tasks.append(Task(name=name, path=path.resolve(), keys=keys))
         remove_results(plan.folder(name))
     return tasks, failed, kept
 
 
-def _key_or_failure(common: str, path: Path) -> str | ImkdError:
+def _keys_or_failure(common: Keys, path: Path) -> Keys | ImkdError:
     try:
-        return recording_key(common, path)
+        return recording_keys(common, path)
     except ImkdError as error:
         return error
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """One recording -> its folder of results, which appears when it is complete.
 
-    replay_recording(plan, runner, "monday", Path("monday"), key)
+    replay_recording(plan, runner, "monday", Path("monday"), keys)
 
 A `Runner` writes frames and timings; everything else is made of what was written, so that offline
 and online runs are judged alike.
@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Protocol
 
-from imkd_core.cli.replaying.plan import SUMMARY, ReplayPlan
+from imkd_core.cli.replaying.plan import SUMMARY, Keys, ReplayPlan
 from imkd_core.cli.replaying.summary import Ran, summary_of
 from imkd_core.cli.replaying.truth import RecordingTruth, truth_of
 from imkd_core.errors import DataError
@@ -55,7 +55,7 @@ class Runner(Protocol):
         """Give the model back."""
 
 
-def replay_recording(plan: ReplayPlan, runner: Runner, name: str, path: Path, key: str) -> None:
+def replay_recording(plan: ReplayPlan, runner: Runner, name: str, path: Path, keys: Keys) -> None:
     """Replay a recording into its folder of results.
 
     Args:
@@ -63,7 +63,7 @@ def replay_recording(plan: ReplayPlan, runner: Runner, name: str, path: Path, ke
         runner: that replays it.
         name: of the recording.
         path: of the recording.
-        key: that the results hang on.
+        keys: of what the results hang on.
 
     Raises:
         ImkdError: the recording or its truth is damaged or missing; nothing is left behind.
@@ -72,7 +72,7 @@ def replay_recording(plan: ReplayPlan, runner: Runner, name: str, path: Path, ke
     shutil.rmtree(folder, ignore_errors=True)
     try:
         folder.mkdir(parents=True)
-        _fill(folder, plan, runner, name, path, key)
+        _fill(folder, plan, runner, name, path, keys)
         _put_in_place(folder, plan.folder(name))
     except OSError as error:
         raise DataError(
@@ -83,10 +83,15 @@ def replay_recording(plan: ReplayPlan, runner: Runner, name: str, path: Path, ke
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def finished_key(folder: Path) -> str:
-    """Return the key of the results in a folder; empty where there are none, or no whole ones."""
+def finished_key(folder: Path, which: str = "key") -> str:
+    """Return the key of the results in a folder; empty where there are none, or no whole ones.
+
+    Args:
+        folder: of results.
+        which: "key" of the results, or "boxes_key".
+    """
     try:
-        return str(json.loads((folder / SUMMARY).read_bytes())["key"])
+        return str(json.loads((folder / SUMMARY).read_bytes())[which])
     except (OSError, ValueError, KeyError, TypeError):
         return ""
 
@@ -107,7 +112,9 @@ def remove_results(folder: Path) -> None:
     shutil.rmtree(folder)
 
 
-def _fill(folder: Path, plan: ReplayPlan, runner: Runner, name: str, path: Path, key: str) -> None:
+def _fill(
+    folder: Path, plan: ReplayPlan, runner: Runner, name: str, path: Path, keys: Keys
+) -> None:
     begin_s = time.monotonic()
     truth = truth_of(path, name, plan.truth)
     if truth.frames:
@@ -115,7 +122,7 @@ def _fill(folder: Path, plan: ReplayPlan, runner: Runner, name: str, path: Path,
     ran = runner.produce(folder, path, truth)
     wall_s = time.monotonic() - begin_s
     frames = read_frames(folder / FRAMES, runner.bundle.head.class_names)
-    summary = summary_of(plan, name, key, frames, truth, ran, runner.bundle, runner.sensors)
+    summary = summary_of(plan, name, keys, frames, truth, ran, runner.bundle, runner.sensors)
     run = {"wall_s": wall_s, "replay_s": ran.replay_s, "runs_on": ran.runs_on}
     write_json(folder / RUN, run)
     write_json(folder / SUMMARY, summary)

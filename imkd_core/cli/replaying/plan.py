@@ -117,8 +117,21 @@ def refuse_names(bags: Mapping[str, Path]) -> None:
             )
 
 
-def common_key(plan: ReplayPlan) -> str:
-    """Return the hash of what the results of every recording hang on: model, parameters, code.
+@dataclass(frozen=True, kw_only=True)
+class Keys:
+    """Hashes of what results hang on; equal ones mean equal results.
+
+    Attributes:
+        boxes: what boxes hang on: recording, model, sensor file, parameters, program.
+        results: the same, truth, pictures, and how messages reach the detector.
+    """
+
+    boxes: str
+    results: str
+
+
+def common_keys(plan: ReplayPlan) -> Keys:
+    """Return the keys of what the results of every recording hang on.
 
     Raises:
         ImkdError: the bundle or the sensor file is refused.
@@ -126,25 +139,28 @@ def common_key(plan: ReplayPlan) -> str:
     settings = plan.settings
     bundle = load_bundle(bundle_folder(settings.text("model.bundle")))
     sensors = sensors_file(settings.text("sensors_file"))
-    facts = {
-        "model": _sha256((bundle.root / "bundle.json").read_bytes()),
-        "sensors": _sha256(sensors.read_bytes()),
-        "parameters": {
-            name: value for name, value in settings.values.items() if name not in _IDLE_PARAMETERS
-        },
-        "truth": [str(plan.truth.beside), plan.truth.version, repr(plan.truth.topics)],
-        "pictures": plan.pictures_every,
-        "rate": plan.rate,
-        "code": code_key(),
-    }
-    return _sha256(json.dumps(facts, sort_keys=True).encode())
+    boxes = _hash_of(
+        {
+            "model": _sha256((bundle.root / "bundle.json").read_bytes()),
+            "sensors": _sha256(sensors.read_bytes()),
+            "parameters": {
+                name: value
+                for name, value in settings.values.items()
+                if name not in _IDLE_PARAMETERS
+            },
+            "code": code_key(),
+        }
+    )
+    truth = [str(plan.truth.beside), plan.truth.version, repr(plan.truth.topics)]
+    results = {"boxes": boxes, "truth": truth, "pictures": plan.pictures_every, "rate": plan.rate}
+    return Keys(boxes=boxes, results=_hash_of(results))
 
 
-def recording_key(common: str, bag: Path) -> str:
-    """Return the hash of everything that the results of one recording hang on.
+def recording_keys(common: Keys, bag: Path) -> Keys:
+    """Return the keys of everything that the results of one recording hang on.
 
     Args:
-        common: of `common_key`.
+        common: of `common_keys`.
         bag: folder or file; its files count by name, size and time of change.
 
     Raises:
@@ -155,7 +171,7 @@ def recording_key(common: str, bag: Path) -> str:
     files = sorted(path for path in bag.iterdir() if path.is_file()) if bag.is_dir() else [bag]
     stats = [(path.name, path.stat()) for path in files]
     told = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
-    return _sha256(json.dumps([common, told]).encode())
+    return Keys(boxes=_hash_of([common.boxes, told]), results=_hash_of([common.results, told]))
 
 
 def code_key() -> str:
@@ -166,6 +182,10 @@ def code_key() -> str:
             digest.update(f"{path.relative_to(root)}\n".encode())
             digest.update(path.read_bytes())
     return digest.hexdigest()
+
+
+def _hash_of(facts: object) -> str:
+    return _sha256(json.dumps(facts, sort_keys=True).encode())
 
 
 def _sha256(data: bytes) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
-from imkd_core.cli.replaying.plan import ReplayPlan
+from imkd_core.cli.replaying.plan import Keys, ReplayPlan
 from imkd_core.cli.replaying.truth import RecordingTruth
 from imkd_core.evaluation.nuscenes_metrics import DetectionRules
 from imkd_core.evaluation.replay_figures import ReplayedDrive, drive_figures, replayed_drive
@@ -56,7 +56,7 @@ def judged(
 def summary_of(
     plan: ReplayPlan,
     name: str,
-    key: str,
+    keys: Keys,
     frames: Sequence[FrameRecord],
     truth: RecordingTruth,
     ran: Ran,
@@ -68,7 +68,7 @@ def summary_of(
     Args:
         plan: how it was replayed.
         name: of the recording.
-        key: that the result hangs on.
+        keys: of what the results hang on.
         frames: as they were read back from the file.
         truth: of the recording.
         ran: what the run told.
@@ -84,7 +84,8 @@ def summary_of(
     return {
         "bag": name,
         "mode": plan.mode,
-        "key": key,
+        "key": keys.results,
+        "boxes_key": keys.boxes,
         "seconds": ran.seconds,
         "cameras": list(sensors.cameras),
         "radars": list(sensors.radars),

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Recordings on Ray: on this machine, or on a cluster whose machines see the same files.
+
+Ray is optional (`pip install imkd_ros[fleet]`), and imported here alone.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
+from typing import Any
+
+from imkd_core.cli.replaying.fleet import Task, run_task, threads_of
+from imkd_core.cli.replaying.offline import OfflineRunner
+from imkd_core.cli.replaying.plan import ReplayPlan
+from imkd_core.errors import ConfigError, DataError
+
+#: Memory of Ray's own store of objects, bytes: nothing but names and texts goes through it.
+_STORE_BYTES = 128 << 20
+
+
+class RayWorkers:
+    """Replays on Ray, one recording an actor at a time.
+
+    Args:
+        address: of a cluster ("auto", "10.0.0.1:6379", "ray://..."); "" starts Ray here.
+        count: of actors; None = one for each core of the cluster.
+
+    Raises:
+        ConfigError: Ray is not installed.
+    """
+
+    def __init__(self, address: str, count: int | None) -> None:
+        if find_spec("ray") is None:
+            raise ConfigError(
+                "--ray needs Ray, which is not installed: pip install 'imkd_ros[fleet]'; or use "
+                "--workers N, which needs nothing"
+            )
+        self._address = address
+        self._count = count
+
+    def run(self, plan: ReplayPlan, tasks: Sequence[Task]) -> Iterator[tuple[Task, str]]:
+        """Yield each recording when it is done, with why it failed."""
+        if not tasks:
+            return
+        import ray
+
+        own = not self._address
+        _connect(ray, self._address, self._count)
+        try:
+            cores = int(ray.cluster_resources().get("CPU", 1))
+            count = min(self._count or cores, len(tasks))
+            threads = threads_of(plan, count) if own else 1
+            actor = ray.remote(num_cpus=1, max_restarts=0)(_Actor)
+            pool = [actor.remote(plan, threads) for _ in range(count)]
+            yield from _hand_out(ray, pool, tasks)
+        finally:
+            ray.shutdown()
+
+
+class _Actor:
+    """Replays one recording after the other; the model is opened with the first."""
+
+    def __init__(self, plan: ReplayPlan, threads: int) -> None:
+        import cv2
+
+        cv2.setNumThreads(1)
+        self._plan = plan
+        self._threads = threads
+        self._runner: OfflineRunner | None = None
+
+    def run(self, task: Task) -> str:
+        """Replay one recording; return why it failed."""
+        if self._runner is None:
+            self._runner = OfflineRunner(self._plan, self._threads)
+        return run_task(self._plan, self._runner, task)
+
+
+def _connect(ray: Any, address: str, count: int | None) -> None:
+    """Start Ray here, or join a cluster.
+
+    Raises:
+        DataError: there is no cluster at the address.
+    """
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    if not address:
+        ray.init(
+            num_cpus=count,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="ERROR",
+            object_store_memory=_STORE_BYTES,
+        )
+        return
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise DataError(
+            f"there is no Ray cluster at '{address}' ({error}); start one with 'ray start --head', "
+            "or leave the address out"
+        ) from None
+
+
+def _hand_out(ray: Any, pool: Sequence[Any], tasks: Sequence[Task]) -> Iterator[tuple[Task, str]]:
+    """Give every actor a recording, and the next one when it is done."""
+    waiting = list(tasks)[::-1]
+    busy = {actor.run.remote(task): (actor, task) for actor in pool for task in [waiting.pop()]}
+    while busy:
+        (done,), _ = ray.wait(list(busy), num_returns=1)
+        actor, task = busy.pop(done)
+        try:
+            failure = ray.get(done)
+        except ray.exceptions.RayTaskError as error:
+            raise error.cause from None
+        except ray.exceptions.RayActorError:
+            raise DataError(
+                "a worker of the replay died (out of memory?); give the same command again: "
+                "finished recordings are kept"
+            ) from None
+        yield task, failure
+        if waiting:
+            task = waiting.pop()
+            busy[actor.run.remote(task)] = (actor, task)

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the node says of a frame comes back from its message."""
+
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from imkd_core.errors import SensorError
+from imkd_core.health.degradation import FrameStatus, Level
+from imkd_ros.bridge.recorded_status import read_status
+
+SENSORS = ("CAM_FRONT", "CAM_FRONT_LEFT", "RADAR_1")
+REASONS = st.text("abc: ;CAM_FRONT", min_size=1).filter(
+    lambda text: not any(f"; {name}: " in f"; {text}" for name in SENSORS)
+)
+
+
+def message(status: FrameStatus, names=("imkd_detector: status",), without=()):
+    """The message as the node writes it."""
+    values = {
+        "level": status.level.value,
+        "outcome": status.outcome,
+        "used": ", ".join(status.used),
+        "missing": "; ".join(f"{name}: {why}" for name, why in status.missing.items()),
+        **{f"age_ms/{name}": f"{age_ms:.1f}" for name, age_ms in status.age_ms.items()},
+    }
+    pairs = [SimpleNamespace(key=k, value=v) for k, v in values.items() if k not in without]
+    sec, nanosec = divmod(status.stamp_ns, 1_000_000_000)
+    return SimpleNamespace(
+        header=SimpleNamespace(stamp=SimpleNamespace(sec=sec, nanosec=nanosec)),
+        status=[SimpleNamespace(name=name, values=pairs) for name in names],
+    )
+
+
+@given(
+    level=st.sampled_from(Level),
+    stamp_ns=st.integers(0, 2**62),
+    ages=st.dictionaries(st.sampled_from(SENSORS), st.integers(-999, 999)),
+    missing=st.dictionaries(st.sampled_from(SENSORS), REASONS),
+)
+def test_a_status_comes_back_as_it_was(level, stamp_ns, ages, missing):
+    status = FrameStatus(
+        stamp_ns=stamp_ns,
+        level=level,
+        outcome="empty: policy blind",
+        age_ms={name: age / 10 for name, age in ages.items()},
+        missing=missing,
+    )
+    assert read_status(message(status), SENSORS) == status
+
+
+def test_it_is_what_the_node_writes():
+    node_status = pytest.importorskip("imkd_ros.node.status", reason="needs rclpy")
+    status = FrameStatus(
+        stamp_ns=5,
+        level=Level.DEGRADED,
+        outcome="answered",
+        age_ms={"RADAR_1": -3.25},
+        missing={"CAM_FRONT": "left out: frozen, covered", "CAM_FRONT_LEFT": "silent"},
+    )
+    written = node_status.as_status(status, "imkd_detector").values
+    assert {pair.key: pair.value for pair in message(status).status[0].values} == dict(written)
+
+
+def test_what_is_no_status_is_refused():
+    status = FrameStatus(stamp_ns=1, level=Level.FULL, outcome="answered")
+    for names in ((), ("a: status", "b: status"), ("imkd_detector: frames",)):
+        with pytest.raises(SensorError, match="statuses of a frame in one message, not 1"):
+            read_status(message(status, names), SENSORS)
+    for key in ("level", "outcome", "missing"):
+        with pytest.raises(SensorError, match="not what this version writes"):
+            read_status(message(status, without=(key,)), SENSORS)
