@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every frame that was offered is answered, or told of with the reason; none is told of twice."""
+
+import threading
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy")
+
+from imkd_core.errors import BackendError
+from imkd_core.health.degradation import Action, Level, Policy
+from imkd_core.types import RadarCloud, SensorRig
+from imkd_ros.bridge.decoding import PendingFrame, PendingImage
+from imkd_ros.bridge.policy import no_boxes
+from imkd_ros.bridge.sensor_watch import SensorWatch
+from imkd_ros.bridge.sensors import sensor_set_from_mapping
+from imkd_ros.bridge.tally import Tally
+from imkd_ros.node.answering import Answering
+from imkd_ros.node.health import InferenceState
+from imkd_ros.node.status import IDLE
+
+SENSORS = sensor_set_from_mapping({"cameras": {"A": {}}, "radars": {"R": {}}})
+BEGIN_NS, PERIOD_NS = 10**12, 10**8
+
+
+def frame_of(number, sensors="AR"):
+    stamp_ns = BEGIN_NS + number * PERIOD_NS
+    rng = np.random.default_rng(number)
+    pixels = rng.integers(0, 256, (64, 128, 3), dtype=np.uint8)
+    points = rng.normal(0, 9, (20, 7)).astype(np.float32)
+    cloud = RadarCloud(sensor="R", stamp_ns=stamp_ns, points=points)
+    return PendingFrame(
+        stamp_ns=stamp_ns,
+        cameras={"A": PendingImage("A", stamp_ns, lambda: pixels)} if "A" in sensors else {},
+        radars={"R": (cloud,)} if "R" in sensors else {},
+        reference_from_ego={},
+        missing={name: "late" for name in "AR" if name not in sensors},
+    )
+
+
+class Bench:
+    """Answering with a detector that can be held up, and what it published and told."""
+
+    def __init__(self, policy=None):
+        self.told, self.published, self.error = [], [], None
+        self.has_subscriber = True
+        self.begun, self.free = threading.Semaphore(0), threading.Event()
+        self.free.set()
+        self.done = threading.Semaphore(0)
+        self.state = InferenceState()
+        self.answering = Answering(
+            sensors=SENSORS,
+            detector=SimpleNamespace(set_rig=lambda rig: None, detect=self.detect),
+            class_names=("car",),
+            watch=SensorWatch(Tally(), masks_bad_sensors=True),
+            outputs=self,
+            status=SimpleNamespace(tell=self.tell, start=lambda: None),
+            state=self.state,
+            policy=policy or Policy(),
+            max_boxes=10,
+            mosaic=SimpleNamespace(is_due=False, stop=lambda: None, check=lambda: None),
+        )
+        self.answering.start()
+
+    def tell(self, status):
+        self.told.append(status)
+        self.done.release()
+
+    def detect(self, frame):
+        self.begun.release()
+        assert self.free.wait(5)
+        if self.error is not None:
+            raise self.error
+        return no_boxes(frame.stamp_ns, ("car",))
+
+    def publish(self, detections):
+        self.published.append(detections.stamp_ns)
+        return 0.0
+
+    def publish_latency(self, stage_ms, stamp_ns):
+        """Nobody listens to it."""
+
+    def offer(self, frame):
+        self.answering.offer(frame, SensorRig(cameras={}, radars={}), frame.stamp_ns + 10**7)
+
+    def wait(self, count):
+        for _ in range(count):
+            assert self.done.acquire(timeout=5)
+
+    @property
+    def outcomes(self):
+        return {status.stamp_ns: status.outcome for status in self.told}
+
+
+@pytest.fixture
+def bench():
+    bench = Bench()
+    yield bench
+    bench.free.set()
+    bench.answering.stop()
+
+
+def test_of_frames_that_come_too_fast_each_is_told_once(bench):
+    bench.free.clear()
+    frames = [frame_of(number) for number in range(4)]
+    bench.offer(frames[0])
+    assert bench.begun.acquire(timeout=5)
+    for frame in frames[1:]:
+        bench.offer(frame)
+    assert bench.state.is_answering
+    bench.free.set()
+    bench.wait(4)
+    assert list(bench.outcomes.values()) == [
+        "replaced by a newer frame",
+        "replaced by a newer frame",
+        "answered",
+        "answered",
+    ]
+    assert len(bench.told) == len(bench.outcomes) == bench.state.frames_in
+    assert bench.published == [frames[0].stamp_ns, frames[3].stamp_ns]
+    assert (bench.state.frames_out, bench.state.frames_replaced) == (2, 2)
+
+
+def test_a_frame_that_the_network_refuses_is_told_with_the_reason_and_what_it_had(bench):
+    bench.error = BackendError("a value that is not finite")
+    bench.offer(frame_of(1, "A"))
+    bench.wait(1)
+    (status,) = bench.told
+    assert status.outcome == "not answered: a value that is not finite"
+    assert (status.level, status.missing) == (Level.CAMERA_ONLY, {"R": "late"})
+    bench.answering.stop()
+    assert "not finite" in bench.state.refusal
+    assert bench.published == []
+
+
+def test_a_frame_that_waits_when_the_node_is_deactivated_is_told(bench):
+    bench.free.clear()
+    bench.offer(frame_of(0))
+    assert bench.begun.acquire(timeout=5)
+    bench.offer(frame_of(1))
+    threading.Timer(0.1, bench.free.set).start()
+    bench.answering.stop()
+    assert bench.outcomes[frame_of(1).stamp_ns] == "not answered: the node was deactivated"
+    assert bench.outcomes[frame_of(0).stamp_ns] == "answered"
+
+
+def test_while_nobody_listens_nothing_is_inferred_and_every_frame_is_told(bench):
+    bench.has_subscriber = False
+    bench.offer(frame_of(0))
+    bench.offer(frame_of(1, "R"))
+    assert [(status.outcome, status.level) for status in bench.told] == [
+        (IDLE, Level.FULL),
+        (IDLE, Level.RADAR_ONLY),
+    ]
+    assert not bench.begun.acquire(blocking=False)
+
+
+def test_what_the_policy_withholds_is_counted_and_forgotten_with_the_next_answer(bench):
+    bench.answering.policy = Policy(radar_only=Action.STOP, camera_only=Action.PUBLISH_EMPTY)
+    bench.offer(frame_of(0, "R"))
+    bench.wait(1)
+    assert bench.state.withheld == "stopped: policy radar_only"
+    bench.offer(frame_of(1, "A"))
+    bench.wait(1)
+    assert bench.published == [frame_of(1).stamp_ns]
+    bench.offer(frame_of(2))
+    bench.wait(1)
+    assert (bench.state.withheld, bench.state.frames_withheld) == ("", 2)
+    assert bench.state.frames_out == 1
+
+
+def test_empty_arrays_of_the_blind_come_where_asked_for_and_never_go_back_in_time(bench):
+    assert not bench.answering.publish_blind(BEGIN_NS)
+    bench.answering.policy = Policy(blind=Action.PUBLISH_EMPTY)
+    bench.offer(frame_of(10))
+    bench.wait(1)
+    newest_ns = bench.published[-1]
+    for ahead_ns in (10**7, 5 * 10**8, 6 * 10**8):
+        assert bench.answering.publish_blind(newest_ns + ahead_ns)
+    assert bench.published[-1] == newest_ns + 10**8
+    assert bench.published == sorted(set(bench.published))
+    assert len(bench.published) == 2
+    assert bench.answering.publish_blind(BEGIN_NS - 10**10)  # the clock went back
+    assert bench.published[-1] == BEGIN_NS - 10**10 - 5 * 10**8
