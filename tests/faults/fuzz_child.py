@@ -176,7 +176,8 @@ def fuzz_with_atheris(
     """Have libFuzzer choose among the inputs by the lines of our code that they reach."""
     corpus = folder / "corpus"
     corpus.mkdir(exist_ok=True)
-    for number, data in enumerate(target.seeds()):
+    seeds = target.seeds()
+    for number, data in enumerate(seeds):
         (corpus / f"{number}").write_bytes(data)
 
     def one(data: bytes) -> None:
@@ -186,7 +187,8 @@ def fuzz_with_atheris(
             os._exit(0)  # libFuzzer's own end would wait for its count
 
     def mutate(data: bytes, max_size: int, chance: int) -> bytes:
-        return target.mutate(data, Random(chance))[:max_size]
+        rng = Random(chance)  # half of the inputs are near whole ones, not broken ever further
+        return target.mutate(data if rng.random() < 0.5 else rng.choice(seeds), rng)[:max_size]
 
     options = ["-runs=-1", f"-seed={seed + 1}", f"-max_len={MAX_BYTES}", "-rss_limit_mb=0"]
     options += [
