@@ -244,7 +244,8 @@ def _run(
             command = [sys.executable, "-m", "tests.faults.one", scenario.name, str(answer)]
             command += ["--output", str(output.absolute()), "--seconds", str(length_s)]
             command += ["--model", wish.model]
-            code = run_to_end(command, log, max(60 * scenario.minutes, 1.2 * length_s), say)
+            expected_s = 60 * scenario.minutes - scenario.seconds + length_s
+            code = run_to_end(command, log, expected_s, say)
             figures, error = _read(answer, code)
     except OSError as error_of_folder:
         raise DataError(f"cannot write to {log_path.parent}: {error_of_folder}") from None
