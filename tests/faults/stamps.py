@@ -20,7 +20,7 @@ from tests.faults.live import Run, play
 from tests.faults.suite import Context, Figure, at_least, at_most, told
 
 EVERY = 2
-LASTS_S = 3.0
+LASTS_S = 4.0
 
 LIARS = ("CAM_FRONT", "RADAR_FRONT")
 _TOPIC = "/sensing/cam_front/image/compressed"

@@ -133,7 +133,7 @@ class Scenario:
 SCENARIOS: tuple[Scenario, ...] = (
     Scenario("sensor_loss", "cameras and radars lost in mid-drive and back", minutes=2.0),
     Scenario("message_loss", "half and nine tenths of a camera's images lost", minutes=0.7),
-    Scenario("stamps", "stamps of the future, the past, 0, 2106; out of order; twice"),
+    Scenario("stamps", "stamps of the future, the past, 0, 2106; out of order; twice", 0, 1.2),
     Scenario("bad_data", "black, covered, frozen; corrupt JPEG; radar of NaN and inf", minutes=1.2),
     Scenario("late", "a camera 50 to 400 ms late", minutes=0.7),
     Scenario("camera_info_change", "CameraInfo changes in mid-drive", minutes=0.8),
@@ -152,6 +152,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     Scenario("middleware_load", "slow listeners, standing time, busy cores", minutes=2.0),
     Scenario("doctor_faults", "faults of an integrator, told by imkd doctor", minutes=1.5),
     Scenario("middleware_respawn", "the node killed, and hung, under the keeper", minutes=0.7),
+    Scenario("replay_speed", "how fast recordings are replayed", seconds=20.0, minutes=5.0),
     Scenario("transitions", "configured and cleaned up 1000 times", seconds=480.0, minutes=9.0),
 )
 
