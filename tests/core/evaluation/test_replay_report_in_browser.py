@@ -55,7 +55,7 @@ def test_the_slider_changes_frame_picture_and_words(page):
         assert shown_picture(page, kind) == f"{stamp_ns(15)}_{kind}.jpg"
     said = page.value("document.getElementById('says').textContent")
     assert "level: degraded" in said
-    assert "CAM_FRONT missing: silent" in said
+    assert "missing, silent: CAM_FRONT_LEFT, CAM_FRONT, CAM_FRONT_RIGHT" in said
     assert "3 boxes: 3 car" in said
     assert page.value("document.getElementById('clock').textContent") == "1.50 s"
 
