@@ -56,7 +56,7 @@ class CalibrationSettings:
     camera: CameraSettings = field(default_factory=CameraSettings)
     radar: RadarSettings = field(default_factory=RadarSettings)
     cameras_at_once: int = 1
-    pairs: int = 36
+    pairs: int = 48
     scans: int = 60
     new_pairs: int = 6
     new_scans: int = 13

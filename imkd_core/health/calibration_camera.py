@@ -47,7 +47,7 @@ class CameraSettings:
 
     least_m: float = 0.1
     most_m: float = 2.5
-    least_pairs: int = 18
+    least_pairs: int = 30
     least_moving: int = 150
     moving_rad: float = 3.5e-3
     noise_rad: float = 4e-4

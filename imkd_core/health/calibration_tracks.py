@@ -43,10 +43,11 @@ class TrackSettings:
 def small_grey(pixels: NDArray[np.uint8], settings: TrackSettings) -> Grey:
     """Return an (h, w) grey picture of (H, W, 3) RGB pixels, not wider than the settings say."""
     height, width = pixels.shape[:2]
+    grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
     if width > settings.width_px:
         size = (settings.width_px, max(1, round(height * settings.width_px / width)))
-        pixels = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
-    return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
+        grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
+    return np.asarray(grey, dtype=np.uint8)
 
 
 def follow(before: Grey, now: Grey, settings: TrackSettings) -> tuple[Float64, Float64]:

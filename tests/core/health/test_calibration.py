@@ -14,6 +14,7 @@ from imkd_core.geometry import (
     transform_points,
 )
 from imkd_core.health.calibration import CalibrationMonitor, CalibrationSettings
+from imkd_core.health.calibration_camera import CameraSettings
 from imkd_core.health.faults import SWAPPED, TURNED, WRONG_AXES, WRONG_SCALE, WRONG_SPEEDS
 from imkd_core.simulation.rig import make_cameras, make_radars
 from imkd_core.types import CameraImage, Frame, RadarCloud, SensorRig
@@ -24,7 +25,9 @@ SPEED_MPS = 9.0
 CAMERAS = {n: c for n, c in make_cameras((320, 128)).items() if n in ("CAM_FRONT", "CAM_BACK_LEFT")}
 RADARS = {"RADAR_FRONT": make_radars()["RADAR_FRONT"]}
 RIG = SensorRig(cameras=CAMERAS, radars=RADARS)
-ALL = CalibrationSettings(cameras_at_once=0, scans=30)
+ALL = CalibrationSettings(
+    cameras_at_once=0, scans=30, camera=CameraSettings(least_pairs=18, least_moving=100)
+)
 
 
 def about_z(degrees):

@@ -38,7 +38,7 @@ def turned(camera, axis, degrees):
     return replace(camera, ego_from_cam=rigid_transform(rotation, pose[:3, 3]))
 
 
-def drive(camera, *, seed=0, step_m=0.8, yaw_deg=0.0, count=24, moving=0.1, noise_px=0.15):
+def drive(camera, *, seed=0, step_m=0.8, yaw_deg=0.0, count=32, moving=0.1, noise_px=0.15):
     """Pairs of a camera that drives through a cloud of points, some of which move."""
     rng = np.random.default_rng(seed)
     pairs = []

@@ -1,0 +1,285 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Calibrations that changed or cannot be, and how surely they are told, on made-up drives.
+
+    python -m benchmarks.calibration_faults --data FOLDER [FOLDER ...] --json FILE
+
+The judge gets calibrations with an error in them; pictures and scans stay as they are. Cameras are
+turned by 0.5 to 5 degrees about each axis of the vehicle, or exchanged; radars are turned, or send
+speeds in km/h or mm/s, of the wrong sign, with the own motion wrongly in or out. Each case is as
+much driving as the first verdict takes. Where the driving does not tell (too slow; a rotation
+about the direction of travel while going straight on), the judge abstains: neither hit nor alarm,
+but counted, and no part of the goals. Camera pictures between key frames are needed (`imkd simulate
+--camera-sweeps`). Without --data, drives are made first.
+"""
+
+import argparse
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.calibration_planted import AXES, Drive, echoes, frames, open_drive, swapped, turned
+from benchmarks.harness import AT_MOST, Figure, Goal, Report, Timing, run_benchmark
+from imkd_core.cli.common import open_nuscenes
+from imkd_core.data.nuscenes.reader import NuScenes
+from imkd_core.geometry import Float64, rigid_transform
+from imkd_core.health.calibration import CalibrationMonitor, CalibrationSettings
+from imkd_core.health.calibration_camera import camera_verdict, turn_of
+from imkd_core.health.calibration_radar import motion_error, radar_verdict
+from imkd_core.health.calibration_rig import rig_findings
+from imkd_core.simulation.simulate import SimulationOptions, simulate
+from imkd_core.types import CameraModel, SensorRig
+
+#: Degrees that cameras are turned by. A goal begins at the third.
+_DEGREES = (0.5, 1.0, 2.0, -2.0, 5.0)
+_TOLD_FROM = 2.0
+
+#: Wrong radars: degrees that one is turned by against its calibration, and factor of its speeds.
+_RADARS = {
+    "yaw off by 1 degree": (1.0, 1.0),
+    "yaw off by 3 degrees": (3.0, 1.0),
+    "yaw off by -3 degrees": (-3.0, 1.0),
+    "yaw off by 5 degrees": (5.0, 1.0),
+    "left and right swapped": (180.0, 1.0),
+    "speeds of the wrong sign": (0.0, -1.0),
+    "speeds in km/h": (0.0, 3.6),
+    "speeds in mm/s": (0.0, 1000.0),
+    "own motion taken out twice": (0.0, 0.0),
+    "own motion not taken out": (0.0, 2.0),
+}
+
+#: A direction is known if so much of it lies in what was fitted.
+_KNOWN = 0.9
+
+#: Drives that are made where none are named.
+SEED, DRIVES, DURATION_S = 9800, 20, 6.0
+CONDITIONS = ("clear", "night", "rain", "clear", "fog", "low_sun")
+
+_RIGHT = "as it is"
+
+
+@dataclass(kw_only=True)
+class Counts:
+    """What was counted, by (kind of sensor, case).
+
+    Attributes:
+        tried, judged, told: stretches of driving; those that a verdict was given of; with a fault.
+        settings: of the judges.
+        times_ms: processor time of the monitor, frame by frame.
+    """
+
+    tried: Counter[tuple[str, str]] = field(default_factory=Counter)
+    judged: Counter[tuple[str, str]] = field(default_factory=Counter)
+    told: Counter[tuple[str, str]] = field(default_factory=Counter)
+    settings: CalibrationSettings = field(default_factory=CalibrationSettings)
+    times_ms: list[float] = field(default_factory=list)
+
+    def add(self, kind: str, case: str, has_fault: bool | None) -> None:
+        """Count a verdict; None abstains."""
+        self.tried[kind, case] += 1
+        self.judged[kind, case] += has_fault is not None
+        self.told[kind, case] += bool(has_fault)
+
+    def rate(self, kind: str, case: str) -> float | None:
+        """Return how many of the verdicts told a fault, per cent; None without verdicts."""
+        judged = self.judged[kind, case]
+        return round(100 * self.told[kind, case] / judged, 2) if judged else None
+
+
+def measure(options: argparse.Namespace) -> Report:
+    """Judge all drives."""
+    counts, period_s, cameras = Counts(), 0.0, 0
+    with tempfile.TemporaryDirectory() as folder:
+        for reader, scene in _scenes(options, Path(folder)):
+            drive = open_drive(reader, scene)
+            _judge_cameras(drive, counts)
+            _judge_radars(drive, counts)
+            _judge_numbers(drive.rig, counts)
+            period_s, cameras = drive.period_s, len(drive.rig.cameras)
+            if not counts.times_ms:
+                _time(drive.rig, reader, scene, counts)
+    return Report(
+        name="calibration_faults",
+        figures=(*_figures(counts), *_driving(counts.settings, period_s, cameras), *_times(counts)),
+        goals=_goals(counts),
+    )
+
+
+def _scenes(options: argparse.Namespace, folder: Path) -> Iterator[tuple[NuScenes, str]]:
+    roots = options.data
+    if not roots:
+        made = SimulationOptions(
+            seed=SEED,
+            size_px=(704, 256),
+            with_camera_sweeps=True,
+            conditions=CONDITIONS,
+            duration_s=5.0 if options.quick else DURATION_S,
+        )
+        simulate(folder, 1 if options.quick else DRIVES, made)
+        roots = [folder]
+    for root in roots:
+        reader = open_nuscenes(root, None)
+        for scene in reader.scenes[: 1 if options.quick else options.drives]:
+            yield reader, scene
+
+
+def _judge_cameras(drive: Drive, counts: Counts) -> None:
+    settings, cameras = counts.settings.camera, drive.rig.cameras
+    size = settings.least_pairs
+    for name, all_pairs in drive.pairs.items():
+        for begin in range(0, max(len(all_pairs) - size, 0) + 1, size):
+            pairs = all_pairs[begin : begin + size]
+            turn = turn_of(cameras[name], pairs, settings)
+            known = np.zeros((0, 3)) if turn is None else turn.known
+            for case, changed, axis in _camera_cases(name, cameras):
+                if axis is not None and np.linalg.norm(known @ axis) < _KNOWN:
+                    counts.add("camera", case, None)
+                    continue
+                verdict = camera_verdict(name, changed, pairs, settings)
+                counts.add("camera", case, None if verdict is None else bool(verdict.fault))
+
+
+def _camera_cases(
+    name: str, cameras: Mapping[str, CameraModel]
+) -> Iterator[tuple[str, Mapping[str, CameraModel], Float64 | None]]:
+    """Yield what a case is called, its calibrations, and the axis that must be known for it."""
+    yield _RIGHT, cameras, None
+    for axis in AXES:
+        for degrees in _DEGREES:
+            case = f"{axis} off by {degrees:g} degrees"
+            changed = {**cameras, name: turned(cameras[name], axis, degrees)}
+            yield case, changed, np.eye(3)[AXES.index(axis)]
+    for other in cameras:
+        if other != name:
+            yield "swapped", swapped(cameras, name, other), None
+
+
+def _judge_radars(drive: Drive, counts: Counts) -> None:
+    settings = counts.settings.radar
+    size = counts.settings.new_scans * -(-settings.least_scans // counts.settings.new_scans)
+    for all_scans in drive.scans.values():
+        moving = [s for s in all_scans if np.hypot(*s.own_mps) >= settings.least_speed_mps]
+        for begin in range(0, max(len(moving) - size, 0) + 1, size):
+            for case, (degrees, factor) in {_RIGHT: (0.0, 1.0), **_RADARS}.items():
+                found = echoes(moving[begin : begin + size], degrees, factor, settings)
+                verdict = radar_verdict(motion_error(found, settings), settings)
+                counts.add("radar", case, None if verdict is None else bool(verdict.fault))
+
+
+def _judge_numbers(rig: SensorRig, counts: Counts) -> None:
+    """Count the cases that the numbers of the rig alone tell, each sensor in turn."""
+    counts.add("numbers", _RIGHT, bool(rig_findings(rig)))
+    for name, camera in rig.cameras.items():
+        pose = camera.ego_from_cam
+        far = rigid_transform(pose[:3, :3], 1000 * pose[:3, 3])
+        housing = pose[:3, :3] @ np.array([[0.0, -1, 0], [0, 0, -1], [1, 0, 0]])
+        half = camera.pixel_from_cam * [[0.25], [0.25], [1.0]]
+        cases = {
+            "camera in mm": replace(camera, ego_from_cam=far),
+            "camera frame of its housing": replace(
+                camera, ego_from_cam=rigid_transform(housing, pose[:3, 3])
+            ),
+            "camera calibrated for a quarter of its size": replace(camera, pixel_from_cam=half),
+        }
+        for case, changed in cases.items():
+            findings = rig_findings(replace(rig, cameras={**rig.cameras, name: changed}))
+            counts.add("numbers", case, name in {finding.sensor for finding in findings})
+    for name, pose in rig.radars.items():
+        far = rigid_transform(pose[:3, :3], 1000 * pose[:3, 3])
+        findings = rig_findings(replace(rig, radars={**rig.radars, name: far}))
+        counts.add("numbers", "radar in mm", name in {finding.sensor for finding in findings})
+
+
+def _time(rig: SensorRig, reader: NuScenes, scene: str, counts: Counts) -> None:
+    monitor = CalibrationMonitor(rig, counts.settings)
+    for frame in frames(reader, scene):
+        begin_ns = time.process_time_ns()
+        monitor.add(frame)
+        counts.times_ms.append((time.process_time_ns() - begin_ns) * 1e-6)
+
+
+def _is_fault(kind: str, case: str) -> bool:
+    """Return whether a case must be told; small angles may be or not."""
+    if kind == "camera" and "off by" in case:
+        return abs(float(case.split()[3])) >= _TOLD_FROM
+    return case not in (_RIGHT, "yaw off by 1 degree")
+
+
+def _goals(counts: Counts) -> tuple[Goal, ...]:
+    goals = []
+    for kind, words in (
+        ("camera", "camera turned by 2 degrees or more, or swapped"),
+        ("radar", "radar turned by 3 degrees or more, or with wrong speeds"),
+        ("numbers", "calibration that cannot be by its numbers"),
+    ):
+        cases = [case for of, case in counts.tried if of == kind and _is_fault(kind, case)]
+        rates = [rate for case in cases if (rate := counts.rate(kind, case)) is not None]
+        right = counts.rate(kind, _RIGHT)
+        reason = "" if rates else "no drive could be judged"
+        goals += [
+            Goal(
+                name=f"{words}: told, worst case",
+                value=min(rates, default=None),
+                goal=95.0,
+                unit="%",
+                reason=reason,
+            ),
+            Goal(
+                name=f"{words}: false alarms",
+                value=right,
+                goal=1.0,
+                unit="%",
+                comparison=AT_MOST,
+                reason="" if right is not None else "no drive could be judged",
+            ),
+        ]
+    return tuple(goals)
+
+
+def _figures(counts: Counts) -> Iterator[Figure]:
+    for kind, case in counts.tried:
+        tried, judged = counts.tried[kind, case], counts.judged[kind, case]
+        note = f"of {judged} judged; {tried - judged} of {tried} abstained"
+        rate = counts.rate(kind, case)
+        yield Figure(name=f"{kind}, {case}: told", value=rate, unit="%", note=note)
+
+
+def _driving(settings: CalibrationSettings, period_s: float, cameras: int) -> Iterator[Figure]:
+    at_once_s = settings.camera.least_pairs * period_s
+    yield Figure(
+        name="driving that a camera's first verdict takes, all followed at once",
+        value=round(at_once_s, 1),
+        unit="s",
+        note="moving, without standstill",
+    )
+    yield Figure(
+        name="driving that it takes, one followed in each frame",
+        value=round(at_once_s * cameras, 1),
+        unit="s",
+        note=f"{cameras} cameras in turn",
+    )
+
+
+def _times(counts: Counts) -> tuple[Figure, ...]:
+    timing = Timing(samples_ms=tuple(counts.times_ms))
+    return timing.figures("processor time of a frame, one camera followed")
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--data", type=Path, nargs="+", metavar="FOLDER", help="drives in the nuScenes layout"
+    )
+    parser.add_argument("--drives", type=int, default=100, help="of each folder, at most")
+
+
+def main() -> int:
+    """Run from the command line."""
+    return run_benchmark("calibration_faults", __doc__, measure, _add_options)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
