@@ -23,6 +23,7 @@ RUN = {
             "unit": "s",
             "met": True,
             "note": "a | b",
+            "comparison": "at most",
         }
     ],
     "figures": [],
@@ -50,7 +51,7 @@ def test_every_fault_has_its_number_once_and_places_that_exist():
 
 def test_the_page_has_every_figure_what_was_not_run_and_what_disturbed():
     page = document(RUN)
-    assert "| boxes after TF came | 1.00 s | 0.400 s | met | a \\| b |" in page
+    assert "| boxes after TF came | at most 1.00 s | 0.400 s | met | a \\| b |" in page
     assert "Not run: soak." in page
     assert "others used 3 cores" in page
     assert "--only tf" in page

@@ -71,7 +71,7 @@ def goal_table(goals: Iterable[Mapping[str, Any]]) -> str:
     rows = [
         (
             goal["name"],
-            f"{number(goal['goal'])} {goal['unit']}",
+            f"{goal['comparison']} {number(goal['goal'])} {goal['unit']}".strip(),
             "-" if goal["value"] is None else f"{number(goal['value'])} {goal['unit']}",
             "met" if goal["met"] else "missed",
             goal["note"],

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.harness import AT_LEAST, AT_MOST
 from benchmarks.live_drive import SMALL_SIZE_PX, live_bag
 from imkd_core.errors import ConfigError
 from imkd_core.resources import bundle_folder
@@ -33,6 +34,7 @@ class Figure:
         unit: of both; empty for a count.
         met: whether the goal is; True without a goal.
         note: how it was measured, or why there is none, in a few words.
+        comparison: "at most" or "at least": which side of the goal is good; "" where that is plain.
 
     Raises:
         ConfigError: a name or a note is missing, or a number is not finite.
@@ -44,6 +46,7 @@ class Figure:
     unit: str
     met: bool
     note: str = ""
+    comparison: str = ""
 
     def __post_init__(self) -> None:
         """Refuse what no table can show."""
@@ -60,12 +63,12 @@ class Figure:
 
 def at_most(name: str, value: float, goal: float, unit: str = "", note: str = "") -> Figure:
     """Return a figure whose goal is a bound above."""
-    return Figure(name, value, goal, unit, value <= goal, note)
+    return Figure(name, value, goal, unit, value <= goal, note, AT_MOST)
 
 
 def at_least(name: str, value: float, goal: float, unit: str = "", note: str = "") -> Figure:
     """Return a figure whose goal is a bound below."""
-    return Figure(name, value, goal, unit, value >= goal, note)
+    return Figure(name, value, goal, unit, value >= goal, note, AT_LEAST)
 
 
 def told(name: str, value: float, unit: str = "", note: str = "") -> Figure:
@@ -150,7 +153,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     Scenario("middleware_two_nodes", "two nodes in two namespaces", minutes=0.5),
     Scenario("middleware_parameters", "every parameter, wrong in every way", minutes=0.2),
     Scenario("middleware_load", "slow listeners, standing time, busy cores", minutes=2.0),
-    Scenario("doctor_faults", "faults of an integrator, told by imkd doctor", minutes=1.5),
+    Scenario("doctor_faults", "faults of an integrator, told by imkd doctor", minutes=3.0),
     Scenario("middleware_respawn", "the node killed, and hung, under the keeper", minutes=0.7),
     Scenario("replay_speed", "how fast recordings are replayed", seconds=20.0, minutes=5.0),
     Scenario("transitions", "configured and cleaned up 1000 times", seconds=480.0, minutes=9.0),

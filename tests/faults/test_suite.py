@@ -75,6 +75,7 @@ def test_what_a_scenario_found_is_in_the_file_with_machine_and_versions(ran, tmp
             "unit": "s",
             "met": True,
             "note": "",
+            "comparison": "at most",
         }
     ]
     assert written["machine"]["cores"] >= 1
