@@ -21,7 +21,7 @@ from rclpy.parameter import Parameter
 from std_srvs.srv import Trigger
 
 from imkd_core.errors import ImkdError
-from imkd_ros.bridge.assembly import keep_heap, share_heap
+from imkd_ros.bridge.assembly import keep_heap
 from imkd_ros.bridge.parameters import NodeSettings
 from imkd_ros.node.events import TidyGroup
 from imkd_ros.node.parameter_store import ParameterStore
@@ -136,7 +136,6 @@ class DetectorNode(LifecycleNode):
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the node until it is told to stop (SIGINT, SIGTERM) or breaks."""
-    share_heap()
     rclpy.init(args=arguments)
     executor = SingleThreadedExecutor()
     node = DetectorNode()

@@ -5,9 +5,11 @@
     ros2 launch imkd_ros detector.launch.py model:=DIR bag:=DIR   # play a bag into it
     ros2 launch imkd_ros detector.launch.py sensors:=FILE params:=FILE namespace:=front
 
-Node, player and RViz live and die together: when one ends, all end. End it with Ctrl-C (SIGINT).
+Node, player and RViz live and die together: when one ends, all end. With respawn:=true the node is
+started again whenever it dies or hangs (imkd_ros/keeper.py). End it with Ctrl-C (SIGINT).
 """
 
+import sys
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
@@ -15,6 +17,7 @@ from launch import LaunchContext, LaunchDescription
 from launch.actions import (
     DeclareLaunchArgument,
     EmitEvent,
+    ExecuteProcess,
     LogInfo,
     OpaqueFunction,
     RegisterEventHandler,
@@ -35,6 +38,7 @@ from imkd_core.errors import ImkdError
 from imkd_core.resources import bundle_folder
 from imkd_ros.graph.dds_profile import DdsProfile, choose_profile, named_profile
 from imkd_ros.graph.options import GraphOptions, input_topics
+from imkd_ros.graph.processes import ONE_HEAP
 
 SHARE = Path(get_package_share_directory("imkd_ros"))
 CONFIG = SHARE / "config"
@@ -48,6 +52,7 @@ ARGUMENTS = {
     "bag": ("", "bag to play (folder or file); empty = sensors are live"),
     "rate": ("1.0", "speed of the bag"),
     "loop": ("1", "how often the bag is played; 0 = until interrupted"),
+    "respawn": ("false", "start the node again when it dies or hangs; for live sensors, not a bag"),
     "rviz": ("false", "start RViz with the shipped layout"),
     "use_sim_time": ("auto", "true, false, or auto: true with a bag"),
     "dds_profile": (
@@ -71,6 +76,9 @@ def start(context: LaunchContext) -> list:
     """Return all actions, with the arguments' values at hand."""
     given = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
     choose(given, "rviz", ("true", "false"))
+    choose(given, "respawn", ("true", "false"))
+    if given["respawn"] == "true" and given["bag"]:
+        raise RuntimeError("respawn:=true is for live sensors; leave it out with bag:=")
     choose(given, "use_sim_time", ("auto", "true", "false"))
     for name in ("sensors", "params", "bag"):
         if given[name] and not Path(given[name]).expanduser().exists():
@@ -79,6 +87,8 @@ def start(context: LaunchContext) -> list:
         model = bundle_folder(given["model"])
     except ImkdError as error:
         raise RuntimeError(f"{error} (launch argument model:=FOLDER)") from None
+    if given["respawn"] == "true":
+        return [*dds_profile(given["dds_profile"]), *kept(given, model)]
     node = detector(given, model)
     return [*dds_profile(given["dds_profile"]), *around(node, given), node]
 
@@ -120,8 +130,22 @@ def detector(given: dict[str, str], model: Path) -> LifecycleNode:
         name="imkd_detector",
         namespace=given["namespace"],
         parameters=[given["params"], overrides],
+        additional_env=ONE_HEAP,
         output="screen",
     )
+
+
+def kept(given: dict[str, str], model: Path) -> list:
+    """Return the keeper, which starts the node and starts it again, and RViz."""
+    command = [sys.executable, "-m", "imkd_ros.keeper", "--bundle", str(model.absolute())]
+    command += ["--params", given["params"], "--namespace", given["namespace"]]
+    if given["sensors"]:
+        command += ["--sensors", str(Path(given["sensors"]).expanduser().absolute())]
+    if given["use_sim_time"] == "true":
+        command += ["--sim-time"]
+    keeper = ExecuteProcess(cmd=command, name="keeper", output="screen")
+    end = OnProcessExit(target_action=keeper, on_exit=ending("the keeper"))
+    return [RegisterEventHandler(end), keeper, *rviz_node(given)]
 
 
 def around(node: LifecycleNode, given: dict[str, str]) -> list:

@@ -23,9 +23,6 @@ _MAX_RANGE_M = 1000.0
 #: glibc's M_TRIM_THRESHOLD and M_MMAP_THRESHOLD, and the sizes to keep: an image is 4 MB.
 _MALLOPT = ((-1, 1 << 29), (-3, 1 << 26))
 
-#: glibc's M_ARENA_MAX, and how many heaps the threads of the node share.
-_ARENAS = ((-8, 1),)
-
 
 def pipeline_settings(
     settings: NodeSettings, sensors: SensorSet, inputs: InputSpec
@@ -107,24 +104,10 @@ def capped(detections: Detections, max_boxes: int) -> Detections:
 
 def keep_heap() -> bool:
     """Tell glibc to keep freed memory; return whether there is a glibc that took it."""
-    return _mallopt(_MALLOPT)
-
-
-def share_heap() -> bool:
-    """Let all threads share one heap; return whether there is a glibc that took it.
-
-    Else glibc gives new threads heaps of their own in turns, up to eight a core, and each grows to
-    the size of the most that a thread ever needed: a node that is configured anew again and again
-    grows for a long time. Call it before threads are started.
-    """
-    return _mallopt(_ARENAS)
-
-
-def _mallopt(settings: tuple[tuple[int, int], ...]) -> bool:
     if not sys.platform.startswith("linux"):
         return False
     try:
         mallopt = ctypes.CDLL("libc.so.6").mallopt
     except (OSError, AttributeError):
         return False
-    return all(mallopt(option, size) == 1 for option, size in settings)
+    return all(mallopt(option, size) == 1 for option, size in _MALLOPT)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -206,10 +207,32 @@ def test_a_refused_configure_ends_everything_with_the_reason(
     assert not any(is_alive(i) for i in process_ids(log, "detector_node"))
 
 
+def test_with_respawn_a_node_that_is_killed_comes_back_and_ends_with_the_launch(
+    prefix, project_root, tmp_path, bundle
+):
+    arguments = (f"model:={bundle}", "namespace:=front", "respawn:=true")
+    with launched(prefix, project_root, tmp_path, *arguments) as (process, log):
+        wait_for("keeper: active", log)
+        (keeper,) = process_ids(log, "keeper")
+        children = Path(f"/proc/{keeper}/task/{keeper}/children")
+        os.kill(int(children.read_text().split()[0]), signal.SIGKILL)
+        wait_for("it is started again", log)
+        wait_for("(start 2)", log)
+        end = time.monotonic() + 60
+        while log().count("keeper: active") < 2 and time.monotonic() < end:
+            time.sleep(0.1)
+        assert log().count("keeper: active") == 2
+        second = int(children.read_text().split()[0])
+        os.kill(process.pid, signal.SIGINT)
+        assert process.wait(30) in (0, 1)
+    assert not any(is_alive(i) for i in (keeper, second))
+
+
 @pytest.mark.parametrize(
     ("argument", "words"),
     [
         ("rviz:=perhaps", "true, false"),
+        ("respawn:=perhaps", "true, false"),
         ("sensors:=/no/where", "not exist"),
         ("bag:=/etc", "bag"),
         ("dds_profile:=/no/where.xml", "auto, none or a file"),

@@ -16,7 +16,6 @@ from imkd_ros.bridge.assembly import (
     capped,
     keep_heap,
     pipeline_settings,
-    share_heap,
     thresholds,
 )
 from imkd_ros.bridge.parameters import NodeSettings
@@ -111,7 +110,6 @@ def test_of_too_many_boxes_the_best_stay():
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc is Linux's")
 def test_keeping_the_heap_is_no_fault_anywhere():
     assert keep_heap() in (True, False)
-    assert share_heap() in (True, False)
 
 
 def test_the_packages_own_files_are_found(project_root):

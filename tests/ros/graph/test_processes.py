@@ -16,12 +16,12 @@ from imkd_ros.graph.processes import Processes, signals_ignored, terminated_is_a
 
 #: Prints a report, starts a grandchild, and lives for a minute; "deaf" ignores polite signals.
 CHILD = """
-import signal, subprocess, sys, time
+import os, signal, subprocess, sys, time
 if "deaf" in sys.argv:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 print('{"answer": 42}', flush=True)
-print("a line of the log", file=sys.stderr, flush=True)
+print(os.environ.get("MALLOC_ARENA_MAX"), "a line of the log", file=sys.stderr, flush=True)
 if "short" in sys.argv:
     sys.exit(7)
 sleep = [sys.executable, "-c", "import time; time.sleep(60)"]
