@@ -138,6 +138,7 @@ class ClockFacts:
         publishers: of /clock.
         ticks: messages on it.
         advance_s: sum of its steps forward.
+        silent_s: time from its last step, up or down, to the end.
         jumps: how often it went back.
     """
 
@@ -145,6 +146,7 @@ class ClockFacts:
     publishers: int
     ticks: int
     advance_s: float
+    silent_s: float = 0.0
     jumps: int = 0
 
 
@@ -186,7 +188,7 @@ class Observation:
 
     Attributes:
         source: in words, such as "the bag drive".
-        seconds: observed.
+        seconds: observed, by the clock of this machine; in a recording by its log times.
         start_ns, end_ns: first and last moment, by the clock of the arrivals.
         publishers: topic -> those who publish it; all topics that exist, also without any.
         subscribers: topic -> those who listen; empty for a recording.
@@ -199,6 +201,7 @@ class Observation:
     """
 
     source: str
+    seconds: float
     start_ns: int
     end_ns: int
     publishers: Mapping[str, tuple[Endpoint, ...]]
@@ -215,8 +218,3 @@ class Observation:
     def is_live(self) -> bool:
         """Whether it is a running graph."""
         return self.clock is not None
-
-    @property
-    def seconds(self) -> float:
-        """How long was observed."""
-        return (self.end_ns - self.start_ns) * 1e-9

@@ -28,12 +28,12 @@ def judge_topics(observation: Observation, wanted: Wanted) -> Iterator[Check]:
         wanted: what the node listens to.
     """
     for sensor in wanted.sensors.names:
-        yield from _group(observation, wanted.readings(sensor))
+        yield from _group(observation, wanted.readings(sensor), wanted.node)
         for topic in wanted.of_sensor(sensor, Role.CAMERA_INFO):
-            yield from _group(observation, (topic,))
+            yield from _group(observation, (topic,), wanted.node)
     for topic in wanted.topics:
         if not topic.sensor and _is_needed(topic, observation):
-            yield from _group(observation, (topic,))
+            yield from _group(observation, (topic,), wanted.node)
     yield from _judge_outputs(observation, wanted)
 
 
@@ -64,8 +64,8 @@ def _is_needed(topic: WantedTopic, observation: Observation) -> bool:
     return True
 
 
-def _group(observation: Observation, rivals: tuple[WantedTopic, ...]) -> Iterator[Check]:
-    """Judge topics of which one must deliver."""
+def _group(observation: Observation, rivals: tuple[WantedTopic, ...], node: str) -> Iterator[Check]:
+    """Judge topics of which one must deliver; `node` is the detector's name."""
     if any(topic.name in observation.traffic for topic in rivals):
         yield from _judge_quality(observation, rivals)
         return
@@ -73,10 +73,10 @@ def _group(observation: Observation, rivals: tuple[WantedTopic, ...]) -> Iterato
     if there:
         yield from (_silent(observation, topic) for topic in there)
         return
-    yield _absent(observation, rivals)
+    yield _absent(observation, rivals, node)
 
 
-def _absent(observation: Observation, rivals: tuple[WantedTopic, ...]) -> Check:
+def _absent(observation: Observation, rivals: tuple[WantedTopic, ...], node: str) -> Check:
     first = rivals[-1]
     what = " and ".join(topic.name for topic in rivals)
     alike = {
@@ -85,8 +85,9 @@ def _absent(observation: Observation, rivals: tuple[WantedTopic, ...]) -> Check:
         if any(end.type_name == topic.type_name for end in ends for topic in rivals)
     }
     taken = {name for name in alike if name in observation.traffic}
-    guesses = near_names(first.name, alike - taken) or sorted(alike - taken)[:3]
-    remedy = f"start what publishes it, or correct the topic in the {_where(first)}"
+    free = {name for name in alike - taken if not name.startswith(f"{node}/")}
+    guesses = near_names(first.name, free) or sorted(free)[:3]
+    remedy = f"start what publishes it, or {_where(first)}"
     if guesses:
         remedy = f"did you mean {' or '.join(guesses)}? {remedy}"
     return Check(
@@ -99,8 +100,10 @@ def _absent(observation: Observation, rivals: tuple[WantedTopic, ...]) -> Check:
 
 def _where(topic: WantedTopic) -> str:
     if topic.role is Role.ODOMETRY:
-        return "parameter ego_motion.odometry_topic"
-    return "sensor file" if topic.sensor else "remapping of its publisher"
+        return "correct the parameter ego_motion.odometry_topic"
+    if topic.sensor:
+        return "correct the topic in the sensor file"
+    return f"let the vehicle description and the odometry publish on {topic.name}"
 
 
 def _silent(observation: Observation, topic: WantedTopic) -> Check:

@@ -81,8 +81,10 @@ def _judge(name: str, seen: NDArray[np.bool_], sensors: int, tolerated_deg: int)
     if not sensors:
         return
     degrees = int(seen.sum())
-    found = [gap for gap in gaps_deg(seen) if (gap[1] - gap[0]) % 360 or not degrees]
-    wide = [gap for gap in found if (gap[1] - gap[0]) % 360 > tolerated_deg or not degrees]
+    if not degrees:
+        return  # of no sensor both place and view are known, which is told of each
+    found = gaps_deg(seen)
+    wide = [gap for gap in found if (gap[1] - gap[0]) % 360 > tolerated_deg]
     texts = ", ".join(f"{low} to {high}" for low, high in found)
     told = f"{degrees} of 360 degrees" + (f"; not {texts} (left is positive)" if found else "")
     if not wide:

@@ -122,7 +122,7 @@ def _well(observation: Observation, wanted: Wanted, name: str) -> Check:
     """Return the line of a sensor of which nothing is to be told."""
     rate = rate_hz(observation, wanted, name)
     age_s = sensor_ages_s(observation, wanted).get(name, 0.0)
-    parts = [f"{rate:.1f} Hz", f"{age_s * 1e3:.0f} ms old"]
+    parts = [f"{rate:.1f} Hz", f"{round(age_s * 1e3)} ms old"]
     pose = observation.frames.ego_from_sensor.get(name)
     camera = observation.cameras.get(name)
     if camera is not None and camera.model is not None:

@@ -84,7 +84,7 @@ class _Listener:
         node, is_simulated = self._ask_node()
         self._spin_until(lambda: False, seconds - (time.time_ns() - start_ns) * 1e-9)
         end_ns = time.time_ns()
-        clock = self._clock_facts(is_simulated)
+        clock = self._clock_facts(is_simulated, end_ns)
         to_clock = self._to_clock() if clock.is_used and clock.advance_s > 0 else None
         return self._observer.observation(
             "the running graph",
@@ -159,13 +159,16 @@ class _Listener:
         finally:
             self._node.destroy_client(client)
 
-    def _clock_facts(self, is_used: bool) -> ClockFacts:
+    def _clock_facts(self, is_used: bool, end_ns: int) -> ClockFacts:
         steps_ns = np.diff(np.array([tick for _, tick in self._ticks], dtype=np.int64))
+        changed = np.flatnonzero(steps_ns)
+        last_ns = self._ticks[int(changed[-1]) + 1][0] if len(changed) else 0
         return ClockFacts(
             is_used=is_used,
             publishers=self._node.count_publishers("/clock"),
             ticks=len(self._ticks),
             advance_s=float(steps_ns[steps_ns > 0].sum()) * 1e-9,
+            silent_s=(end_ns - last_ns) * 1e-9,
             jumps=int((steps_ns < 0).sum()),
         )
 

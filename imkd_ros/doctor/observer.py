@@ -169,6 +169,7 @@ class Observer:
         cameras = {name: log.facts() for name, log in self._cameras.items()}
         return Observation(
             source=source,
+            seconds=(span_ns[1] - span_ns[0]) * 1e-9,
             start_ns=start_ns,
             end_ns=end_ns,
             publishers=publishers,

@@ -68,6 +68,7 @@ def healthy(want):
     names = want.sensors.names
     return Observation(
         source="made up",
+        seconds=3.0,
         start_ns=NOW_NS,
         end_ns=NOW_NS + 3 * SECOND,
         publishers={
@@ -243,6 +244,11 @@ def test_stamps_that_stand_still_or_are_none_are_faults(want):
     [
         (ClockFacts(is_used=True, publishers=0, ticks=0, advance_s=0.0), RED, "nobody publishes"),
         (ClockFacts(is_used=True, publishers=1, ticks=50, advance_s=0.0), RED, "stands still"),
+        (
+            ClockFacts(is_used=True, publishers=1, ticks=50, advance_s=1.0, silent_s=2.0),
+            RED,
+            "stands still",
+        ),
         (ClockFacts(is_used=False, publishers=1, ticks=50, advance_s=3.0), AMBER, "does not go by"),
         (ClockFacts(is_used=True, publishers=1, ticks=9, advance_s=2.9, jumps=1), AMBER, "back 1"),
     ],
