@@ -177,10 +177,15 @@ def _workers(arguments: argparse.Namespace) -> "Workers":
         return RayWorkers(arguments.ray, arguments.workers)
     if count > 1:
         return LocalWorkers(count)
-    return OneAfterTheOther(_open_offline)
+    return OneAfterTheOther(open_offline)
 
 
-def _open_offline(plan: "ReplayPlan") -> "Runner":
+def open_offline(plan: "ReplayPlan") -> "Runner":
+    """Return a runner for recordings one after the other, as `imkd replay` has it.
+
+    Raises:
+        ImkdError: the sensor file, the bundle or the backend is refused.
+    """
     from imkd_core.cli.replaying.fleet import threads_of
     from imkd_core.cli.replaying.offline import OfflineRunner
 

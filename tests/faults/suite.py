@@ -156,6 +156,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     Scenario("doctor_faults", "faults of an integrator, told by imkd doctor", minutes=3.0),
     Scenario("middleware_respawn", "the node killed, and hung, under the keeper", minutes=0.7),
     Scenario("replay_speed", "how fast recordings are replayed", seconds=20.0, minutes=5.0),
+    Scenario("middleware_security", "the policy against the real graph", minutes=0.5),
     Scenario("transitions", "configured and cleaned up 1000 times", seconds=480.0, minutes=9.0),
 )
 

@@ -13,7 +13,6 @@ import numpy as np
 from imkd_core.cli.replaying.plan import ReplayPlan
 from imkd_core.cli.replaying.summary import Ran
 from imkd_core.cli.replaying.truth import RecordingTruth
-from imkd_core.data.bags.recording import open_bag
 from imkd_core.evaluation.frame_pictures import as_jpeg, frame_pictures
 from imkd_core.evaluation.proof import moved_boxes
 from imkd_core.evaluation.replay_frames import FrameRecord, TrueFrame, frame_line
@@ -66,8 +65,6 @@ class OfflineRunner:
 
     def produce(self, folder: Path, path: Path, truth: RecordingTruth) -> Ran:
         """Write frames, timings and pictures of a recording; see `one_bag.Runner`."""
-        with open_bag(path) as bag:
-            seconds, notice = (bag.end_ns - bag.start_ns) * 1e-9, bag.custom_data.get("licence", "")
         begin_s = time.monotonic()
         with (
             (folder / FRAMES).open("w", encoding="utf-8") as frames,
@@ -79,11 +76,11 @@ class OfflineRunner:
                     self._draw(folder / PICTURES, outcome, truth)
                 self.on_frame(number + 1)
         return Ran(
-            seconds=seconds,
+            seconds=truth.seconds,
             replay_s=time.monotonic() - begin_s,
             dropped={name: dict(found) for name, found in self._replay.counters.items() if found},
             unreadable=dict(self._replay.unreadable),
-            data_notice=notice,
+            data_notice=truth.data_notice,
             runs_on=self._replay.runs_on,
         )
 

@@ -63,7 +63,7 @@ class OnlineRunner:
     def produce(self, folder: Path, path: Path, truth: RecordingTruth) -> Ran:
         """Write frames and timings of a recording; see `one_bag.Runner`."""
         with open_bag(path) as bag:
-            span_ns, notice = (bag.start_ns, bag.end_ns), bag.custom_data.get("licence", "")
+            span_ns = (bag.start_ns, bag.end_ns)
             poses = truth.poses or _poses_or_none(path, self._plan)
         begin_s = time.monotonic()
         recording, lost = self._play(folder, path)
@@ -82,10 +82,10 @@ class OnlineRunner:
         )
         shutil.rmtree(folder / "logs", ignore_errors=True)
         return Ran(
-            seconds=(span_ns[1] - span_ns[0]) * 1e-9,
+            seconds=truth.seconds,
             replay_s=replay_s,
             dropped={"recorder": lost} if lost else {},
-            data_notice=notice,
+            data_notice=truth.data_notice,
             runs_on="the node's own process",
         )
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The truth of a recording: in it, in a bag beside it, or in a nuScenes folder beside it."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -34,12 +34,16 @@ class RecordingTruth:
         source: where it is from, in words; why there is none where there is none.
         poses: of the vehicle; None where they were not needed.
         description: weather and light in words; "" where they are not told.
+        seconds: between the recording's first message and its last.
+        data_notice: what may be done with the recording; "" where it does not tell.
     """
 
     frames: tuple[TrueFrame, ...] = ()
     source: str = ""
     poses: RecordedPoses | None = None
-    description: str = field(default="")
+    description: str = ""
+    seconds: float = 0.0
+    data_notice: str = ""
 
 
 def truth_of(path: Path, name: str, choice: TruthChoice) -> RecordingTruth:
@@ -55,8 +59,14 @@ def truth_of(path: Path, name: str, choice: TruthChoice) -> RecordingTruth:
     """
     with open_bag(path) as bag:
         told = bag.custom_data.get("description", "")
+        seconds, notice = (bag.end_ns - bag.start_ns) * 1e-9, bag.custom_data.get("licence", "")
         if choice.beside is None and not has_truth(bag, choice.topics):
-            return RecordingTruth(source=f"nothing on {choice.topics.truth}", description=told)
+            return RecordingTruth(
+                source=f"nothing on {choice.topics.truth}",
+                description=told,
+                seconds=seconds,
+                data_notice=notice,
+            )
         poses = read_poses(bag, choice.topics)
         if choice.beside is None:
             frames = read_recorded_truth(bag, choice.topics, poses)
@@ -70,7 +80,14 @@ def truth_of(path: Path, name: str, choice: TruthChoice) -> RecordingTruth:
             beside = _bag_beside(choice.beside, name)
             frames = _of_bag(beside, choice, poses)
             where = f"{choice.topics.truth} of {beside.name}"
-    return RecordingTruth(frames=tuple(frames), source=where, poses=poses, description=told)
+    return RecordingTruth(
+        frames=tuple(frames),
+        source=where,
+        poses=poses,
+        description=told,
+        seconds=seconds,
+        data_notice=notice,
+    )
 
 
 def _is_nuscenes(path: Path) -> bool:
