@@ -32,6 +32,9 @@ PICKLE_SUFFIXES = (".pth", ".pt", ".pkl", ".pickle", ".ckpt", ".bin")
 
 #: A manifest is a few kilobytes; a larger one is no manifest.
 _MAX_MANIFEST_BYTES = 1 << 20
+
+#: Bytes of a path inside a bundle; no disk takes names of thousands.
+_LONGEST_NAME = 200
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -56,6 +59,12 @@ class BundleFile:
         """Check path, hash and size."""
         _refuse_pickle(Path(self.file))
         path = PurePosixPath(self.file)
+        name_bytes = len(self.file.encode("utf-8", "surrogatepass"))
+        if name_bytes > _LONGEST_NAME:
+            raise BundleError(
+                f"bundle file '{self.file[:40]}...' has a name of {name_bytes} bytes; at most "
+                f"{_LONGEST_NAME} are taken"
+            )
         if path.is_absolute() or ".." in path.parts or "\\" in self.file or not path.name:
             raise BundleError(
                 f"bundle file '{self.file}' leaves the bundle's folder; only files inside it may "

@@ -155,6 +155,15 @@ def test_paths_that_leave_the_bundle_are_refused(root, file):
         load_bundle(root)
 
 
+@pytest.mark.parametrize(("name", "size"), [("x" * 5000, 5000), ("\u2202" * 100, 300)])
+def test_a_name_that_no_disk_takes_is_refused(root, name, size):
+    raw = json.loads((root / "bundle.json").read_text())
+    raw["files"]["fp32"]["file"] = name
+    edit(root, files=raw["files"])
+    with pytest.raises(BundleError, match=rf"\.\.\.' has a name of {size} bytes"):
+        load_bundle(root)
+
+
 def test_an_address_is_no_file_of_a_bundle(root):
     raw = json.loads((root / "bundle.json").read_text())
     raw["files"]["fp32"]["file"] = "file:///etc/hostname"
