@@ -16,6 +16,9 @@ _SLOW_SHARE = 0.5
 #: A sensor that was silent for so many of its periods at the end has stopped.
 _STOPPED_PERIODS = 8
 
+#: Topics of the right type that are named where none has a similar name.
+_MOST_NAMED = 4
+
 #: Intervals longer than this many usual ones are lost messages; told from this share on.
 _GAP_PERIODS, _LOST_SHARE = 1.7, 0.05
 
@@ -86,10 +89,12 @@ def _absent(observation: Observation, rivals: tuple[WantedTopic, ...], node: str
     }
     taken = {name for name in alike if name in observation.traffic}
     free = {name for name in alike - taken if not name.startswith(f"{node}/")}
-    guesses = near_names(first.name, free) or sorted(free)[:3]
+    guesses = near_names(first.name, free)
     remedy = f"start what publishes it, or {_where(first)}"
     if guesses:
         remedy = f"did you mean {' or '.join(guesses)}? {remedy}"
+    elif free and first.sensor:
+        remedy += f"; of its type there is {', '.join(sorted(free)[:_MOST_NAMED])}"
     return Check(
         name=name_of(first),
         level=RED,

@@ -89,16 +89,18 @@ def test_facts_are_those_of_the_drive(drive, sensors):
     assert set(seen.radars["RADAR_FRONT"].returns.tolist()) == {30}
 
 
-def test_a_namespace_and_remappings_are_followed(drive, sensors):
-    want = wanted(
-        read_settings(None, {"sensors_file": sensors}),
-        remaps=["/sensing/cam_front/camera_info:=/elsewhere"],
-    )
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("/sensing/cam_front/info", "did you mean /sensing/cam_front/camera_info?"),
+        ("/elsewhere", "of its type there is /sensing/cam_front/camera_info"),
+    ],
+)
+def test_remappings_are_followed_and_what_is_there_instead_is_named(drive, sensors, name, words):
+    settings = read_settings(None, {"sensors_file": sensors})
+    want = wanted(settings, remaps=[f"/sensing/cam_front/camera_info:={name}"])
     checks = judge(observe_bag(drive, want, with_pictures=False), want)
-    assert any(
-        check.name == "CAM_FRONT" and "did you mean /sensing/cam_front/camera_info" in check.remedy
-        for check in checks
-    )
+    assert any(check.name == "CAM_FRONT" and words in check.remedy for check in checks), checks
 
 
 def test_a_bag_that_is_not_there_is_an_error_of_the_user(tmp_path, sensors):
