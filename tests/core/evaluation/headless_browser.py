@@ -92,7 +92,9 @@ class Browser:
     def open(self, path: Path, fragment: str = "") -> None:
         """Load a file and wait until its pictures are there."""
         loads = self._loads
-        self.call("Page.navigate", url=path.resolve().as_uri() + fragment)
+        answer = self.call("Page.navigate", url=path.resolve().as_uri() + fragment)
+        if "loaderId" not in answer:  # the page is there already, and only the fragment is new
+            self.call("Page.reload")
         self._until(lambda: self._loads > loads)
 
     def value(self, expression: str) -> object:

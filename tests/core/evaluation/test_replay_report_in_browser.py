@@ -18,6 +18,7 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("replay")
     write_replay(folder / "mon day #1")
     write_replay(folder / "tuesday", faulty=False, every=4)
+    write_replay(folder / "seldom", every=4)
     write_replay_report(folder)
     return folder
 
@@ -109,10 +110,18 @@ def test_a_frame_without_a_picture_shows_the_one_before_and_says_so(page, folder
     assert "nothing went wrong" in page.value("document.body.innerText")
 
 
+def test_a_picture_from_before_a_loss_is_marked(page, folder):
+    page.open(folder / "seldom" / "report.html", "#frame=11")
+    assert shown_picture(page) == f"{stamp_ns(8)}_mosaic.jpg"
+    assert "other sensors" in page.value("document.getElementById('when-mosaic').textContent")
+    page.press("ArrowLeft")
+    assert "other sensors" not in page.value("document.getElementById('when-mosaic').textContent")
+
+
 def test_the_fleet_links_to_the_worst_recording_first(page, folder):
     page.open(folder / "index.html")
     names = page.value("[...document.querySelectorAll('tbody a')].map(a => a.textContent)")
-    assert names == ["mon day #1", "tuesday"]
+    assert names == ["mon day #1", "seldom", "tuesday"]
     page.click("tbody a")
     page.wait_for("document.title.startsWith('mon day #1')")
 
