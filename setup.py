@@ -39,6 +39,7 @@ setup(
         (f"share/{PACKAGE}/config/experiments", files("config/experiments/*")),
         (f"share/{PACKAGE}/config/foxglove", files("config/foxglove/*")),
         (f"share/{PACKAGE}/config/radars", files("config/radars/*")),
+        (f"share/{PACKAGE}/config/sros2", files("config/sros2/*")),
         (f"share/{PACKAGE}/models", files("models/*")),
         *model_files(),
     ],
