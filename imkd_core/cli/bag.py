@@ -53,7 +53,12 @@ def run(arguments: argparse.Namespace) -> int:
 def _write(arguments: argparse.Namespace) -> int:
     from imkd_core.cli.common import open_nuscenes, progress
     from imkd_core.data.bags.bag_writer import BagWriter
-    from imkd_core.data.bags.nuscenes_to_bag import SceneOptions, provenance, write_scene
+    from imkd_core.data.bags.nuscenes_to_bag import (
+        SceneOptions,
+        description_of,
+        provenance,
+        write_scene,
+    )
     from imkd_core.errors import DataError
 
     reader = open_nuscenes(arguments.data, arguments.version)
@@ -67,9 +72,8 @@ def _write(arguments: argparse.Namespace) -> int:
         repeat=arguments.repeat,
         period_s=arguments.period_s,
     )
-    writer = BagWriter(
-        arguments.output, overwrite=arguments.overwrite, custom_data=provenance(scene)
-    )
+    about = provenance(scene, description=description_of(reader, scene))
+    writer = BagWriter(arguments.output, overwrite=arguments.overwrite, custom_data=about)
     with progress(scene) as update, writer:
 
         def on_progress(written: int, total: int) -> None:

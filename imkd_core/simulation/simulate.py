@@ -21,7 +21,12 @@ from pathlib import Path
 import cv2
 
 from imkd_core.data.bags.bag_writer import BagWriter
-from imkd_core.data.bags.nuscenes_to_bag import SceneOptions, provenance, write_scene
+from imkd_core.data.bags.nuscenes_to_bag import (
+    SceneOptions,
+    description_of,
+    provenance,
+    write_scene,
+)
 from imkd_core.data.nuscenes.reader import NuScenes
 from imkd_core.errors import ConfigError, DataError
 from imkd_core.evaluation.results import write_atomic
@@ -132,7 +137,8 @@ def write_bags(
     for number, scene in enumerate(scenes):
         path = output / "bags" / scene
         if not path.exists():
-            with BagWriter(path, custom_data=provenance(scene, LICENCE)) as bag:
+            about = provenance(scene, LICENCE, description_of(reader, scene))
+            with BagWriter(path, custom_data=about) as bag:
                 write_scene(reader, scene, bag, SceneOptions(with_sweeps=True))
         if on_scene is not None:
             on_scene(number + 1, scene)

@@ -8,7 +8,12 @@ from typing import Any
 
 from imkd_core.cli.common import progress
 from imkd_core.data.bags.bag_writer import BagWriter
-from imkd_core.data.bags.nuscenes_to_bag import SceneOptions, provenance, write_scene
+from imkd_core.data.bags.nuscenes_to_bag import (
+    SceneOptions,
+    description_of,
+    provenance,
+    write_scene,
+)
 from imkd_core.data.learning.dataset import DetectionDataset
 from imkd_core.data.nuscenes.reader import NuScenes, SampleRecord
 from imkd_core.errors import ImkdError
@@ -58,7 +63,8 @@ def write_repeated(record: SampleRecord, bag: Path, frames: int, period_s: float
 def write_drive(reader: NuScenes, scene: str, bag: Path, licence: str) -> int:
     """Write a bag of a scene, sweeps and all; return its key frames."""
     options = SceneOptions(with_sweeps=True)
-    with BagWriter(bag, overwrite=True, custom_data=provenance(scene, licence)) as writer:
+    about = provenance(scene, licence, description_of(reader, scene))
+    with BagWriter(bag, overwrite=True, custom_data=about) as writer:
         return write_scene(reader, scene, writer, options)
 
 

@@ -5,6 +5,7 @@ Ray is optional (`pip install imkd_ros[fleet]`), and imported here alone.
 """
 
 import os
+import socket
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from typing import Any
@@ -92,12 +93,20 @@ def _connect(ray: Any, address: str, count: int | None) -> None:
         )
         return
     try:
+        _knock(address)
         ray.init(address=address, log_to_driver=False, logging_level="ERROR")
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise DataError(
             f"there is no Ray cluster at '{address}' ({error}); start one with 'ray start --head', "
             "or leave the address out"
         ) from None
+
+
+def _knock(address: str) -> None:
+    """Raise an OSError where nobody listens at HOST:PORT; Ray itself would wait for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=10.0).close()
 
 
 def _hand_out(ray: Any, pool: Sequence[Any], tasks: Sequence[Task]) -> Iterator[tuple[Task, str]]:

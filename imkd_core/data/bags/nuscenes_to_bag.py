@@ -93,9 +93,25 @@ class _Entry:
     make: Callable[[int], Any]
 
 
-def provenance(scene: str, licence: str = NUSCENES_LICENCE) -> dict[str, str]:
-    """Return the custom data of a bag's metadata: where it is from, what may be done with it."""
-    return {"source": f"nuScenes layout, {scene}", "licence": licence, "written_by": "imkd bag"}
+def provenance(
+    scene: str, licence: str = NUSCENES_LICENCE, description: str = ""
+) -> dict[str, str]:
+    """Return the custom data of a bag's metadata: where it is from, what may be done with it.
+
+    Args:
+        scene: name of the scene.
+        licence: of the data.
+        description: words of the scene that tell its weather and light; "" leaves them out.
+    """
+    told = {"description": description} if description else {}
+    source = {"source": f"nuScenes layout, {scene}", "licence": licence}
+    return {**source, **told, "written_by": "imkd bag"}
+
+
+def description_of(nuscenes: NuScenes, scene: str) -> str:
+    """Return the words of a scene that tell its weather and light; "" where it has none."""
+    samples = nuscenes.samples(scene)
+    return samples[0].description if samples else ""
 
 
 def optical_frame(camera: str) -> str:

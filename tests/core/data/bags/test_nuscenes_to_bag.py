@@ -9,7 +9,13 @@ import pytest
 
 from imkd_core.data.bags.bag_writer import BagWriter
 from imkd_core.data.bags.messages import read_point_cloud
-from imkd_core.data.bags.nuscenes_to_bag import SceneOptions, optical_frame, provenance, write_scene
+from imkd_core.data.bags.nuscenes_to_bag import (
+    SceneOptions,
+    description_of,
+    optical_frame,
+    provenance,
+    write_scene,
+)
 from imkd_core.data.bags.recording import Bag, open_bag
 from imkd_core.data.nuscenes.reader import CAMERAS, RADARS, NuScenes
 from imkd_core.errors import ConfigError, DataError
@@ -263,6 +269,13 @@ def test_source_and_licence_travel_with_the_bag(key_frames: Path):
     with open_bag(key_frames) as bag:
         assert "made-up-0" in bag.custom_data["source"]
         assert "non-commercial" in bag.custom_data["licence"]
+
+
+def test_what_tells_the_weather_travels_with_the_bag(nuscenes):
+    words = description_of(nuscenes, nuscenes.scenes[0])
+    assert provenance("one", description="rain")["description"] == "rain"
+    assert "description" not in provenance("one")
+    assert words == nuscenes.samples(nuscenes.scenes[0])[0].description
 
 
 def test_the_real_key_frame_becomes_a_bag_of_twenty(tmp_path: Path, nuscenes_one: Path):
