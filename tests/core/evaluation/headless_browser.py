@@ -93,9 +93,8 @@ class Browser:
         """Load a file and wait until its pictures are there."""
         loads = self._loads
         answer = self.call("Page.navigate", url=path.resolve().as_uri() + fragment)
-        if "loaderId" not in answer:  # the page is there already, and only the fragment is new
-            self.call("Page.reload")
-        self._until(lambda: self._loads > loads)
+        if "loaderId" in answer:  # else the page is there already, and only the fragment is new
+            self._until(lambda: self._loads > loads)
 
     def value(self, expression: str) -> object:
         """Return what a script's expression gives."""

@@ -110,6 +110,12 @@ def test_a_frame_without_a_picture_shows_the_one_before_and_says_so(page, folder
     assert "nothing went wrong" in page.value("document.body.innerText")
 
 
+def test_an_address_can_name_a_frame(page, folder):
+    for number in (31, 999, 2):
+        page.open(folder / "mon day #1" / "report.html", f"#frame={number}")
+        page.wait_for(f"{SHOWN} === {min(number, FRAMES) - 1}")
+
+
 def test_a_picture_from_before_a_loss_is_marked(page, folder):
     page.open(folder / "seldom" / "report.html", "#frame=11")
     assert shown_picture(page) == f"{stamp_ns(8)}_mosaic.jpg"
