@@ -186,6 +186,10 @@ class Channel:
         self.note_arrival(entry.stamp_ns, entry.arrival_ns, heard_ns)
         self.entries.append(entry)
 
+    def await_again(self, now_ns: int, heard_ns: int) -> None:
+        """Wait for the next reading as if one had come then."""
+        self.last_arrival_ns, self.last_heard_ns = now_ns, heard_ns
+
     def oldest_unused(self) -> Entry | None:
         """Return the oldest reading that stood in no slot yet."""
         for entry in self.entries:

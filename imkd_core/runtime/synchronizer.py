@@ -132,6 +132,8 @@ class SlotSynchronizer:
             self._drop(channel, reason or DROP_UNKNOWN)
             return slots
         channel = self._channels[sensor]  # a backward jump has made new ones
+        if channel in self._cameras and self._rest_ns(self._cameras) < 0:
+            self._await_cameras()
         channel.add(Entry(stamp_ns, self._now_ns, reading), self._heard_ns)
         if len(channel.entries) > channel.capacity:
             self._discard_oldest(channel, DROP_OVERFLOW)
@@ -169,9 +171,14 @@ class SlotSynchronizer:
         if not any(map(self._is_alive, self._channels.values())):
             self._await_all()
 
+    def _await_cameras(self) -> None:
+        """The first camera is back after all were silent: the others are due now, too."""
+        for c in self._cameras:
+            c.await_again(self._now_ns - c.period_ns, self._heard_ns - c.period_ns)
+
     def _await_all(self) -> None:
         for channel in self._channels.values():
-            channel.last_arrival_ns, channel.last_heard_ns = self._now_ns, self._heard_ns
+            channel.await_again(self._now_ns, self._heard_ns)
 
     def _refusal(self, channel: Channel, stamp_ns: int) -> str | None:
         """Return why a reading is not taken; a stamp far in the past means time has jumped."""

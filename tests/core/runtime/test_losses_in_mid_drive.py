@@ -99,3 +99,27 @@ def test_time_in_which_nobody_listened_is_no_silence():
         slots += [(now_ns, s) for s in sync.push(reading.sensor, reading.stamp_ns, None, now_ns)]
     slots += play(sync, [r for r in stream if r.arrival_ns >= end_ns + 10 * MS])
     assert all(set(CAMERAS) <= set(slot.readings) for _, slot in slots[begin:])
+
+
+def test_cameras_that_come_back_one_after_the_other_are_collected_into_one_slot():
+    phases_ms = [0, 8, 16, 24, 120, 128]
+    stream = with_loss(
+        rig_stream(7, 8.0, camera_hz=6.0, jitter_ms=1, latency_ms=3, camera_phases_ms=phases_ms),
+        CAMERAS,
+        0,
+    )
+    slots = play(SlotSynchronizer(RIG), stream)
+    back_ns = min(r.arrival_ns for r in stream if r.sensor in CAMERAS and r.stamp_ns >= UNTIL_NS)
+    after = [slot for now_ns, slot in slots if now_ns >= back_ns]
+    assert any(not slot.missing for slot in after[:3])
+
+
+def test_a_camera_that_comes_back_alone_makes_slots_at_its_own_rate():
+    stream = with_loss(rig_stream(8, 8.0, **MOUNTINGS["triggered"]), CAMERAS, 0)
+    stream = [r for r in stream if r.stamp_ns < UNTIL_NS or r.sensor not in CAMERAS[1:]]
+    slots = play(SlotSynchronizer(RIG), stream)
+    alone = [now_ns for now_ns, slot in slots if now_ns > UNTIL_NS + 2 * PERIOD_NS]
+    gaps_ns = [b - a for a, b in itertools.pairwise(alone)]
+    assert max(gaps_ns) < 1.2 * PERIOD_NS
+    times_ns = [now_ns for now_ns, _ in slots if now_ns > UNTIL_NS - 2 * PERIOD_NS]
+    assert max(b - a for a, b in itertools.pairwise(times_ns)) <= 2 * PERIOD_NS
