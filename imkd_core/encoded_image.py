@@ -24,8 +24,12 @@ _JPEG_PIXELS_A_BYTE, _PNG_RATIO = 512, 1032
 #: Channels of a PNG by its colour type.
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 
+#: Chunks of animated PNGs, which have sizes of their own.
+_PNG_MOVING = (b"acTL", b"fcTL", b"fdAT")
+
 _JPEG_MAGIC = b"\xff\xd8\xff"
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+_PNG_FIRST = b"\x00\x00\x00\x0dIHDR"
 
 #: JPEG markers without a length field: TEM and the restart markers.
 _JPEG_BARE = frozenset({0x01, *range(0xD0, 0xD8)})
@@ -192,14 +196,24 @@ def _png_size(raw: memoryview) -> tuple[int, int, int]:
     """Return (width, height) of a PNG whose chunks are all there, and the least bytes for it."""
     if raw[: len(_PNG_MAGIC)] != _PNG_MAGIC:
         raise ValueError("neither JPEG nor PNG" if len(raw) else "no data")
+    if raw[len(_PNG_MAGIC) : 16] != _PNG_FIRST:
+        raise ValueError("a PNG without its header")
     width, height, depth, colour = struct.unpack_from(">IIBB", raw, 16)
     if depth not in (8, 16) or colour not in _PNG_CHANNELS:
         raise ValueError("a PNG of a kind that no camera sends (give it 8 or 16 bits a channel)")
-    position = len(_PNG_MAGIC)
-    while bytes(raw[position + 4 : position + 8]) != b"IEND":
-        (length,) = struct.unpack_from(">I", raw, position)
-        position += 12 + length
-        if position + 12 > len(raw):
-            raise ValueError("a truncated PNG (no IEND chunk)")
+    _check_png_chunks(raw)
     line_bytes = 1 + width * _PNG_CHANNELS[colour] * depth // 8
     return width, height, height * line_bytes // _PNG_RATIO
+
+
+def _check_png_chunks(raw: memoryview) -> None:
+    """Follow the chunks to the end; OpenCV allocates what each claims, the last one's too."""
+    position, kind = len(_PNG_MAGIC), b""
+    while kind != b"IEND":
+        (length,) = struct.unpack_from(">I", raw, position)
+        kind = bytes(raw[position + 4 : position + 8])
+        position += 12 + length
+        if position > len(raw) or (kind == b"IEND" and length):
+            raise ValueError("a truncated PNG (no IEND chunk)")
+        if kind in _PNG_MOVING:
+            raise ValueError("an animated PNG")

@@ -96,3 +96,26 @@ def test_a_picture_of_single_bits_is_refused_for_what_it_is():
     raw = cv2.imencode(".png", bits, [cv2.IMWRITE_PNG_BILEVEL, 1])[1].tobytes()
     with pytest.raises(SensorError, match="8 or 16 bits"):
         check_encoded(raw, "CAM")
+
+
+@pytest.mark.parametrize("length", [1, 1 << 20, 0x7FFFFFFF, 0xFFFFFF7F])
+def test_a_png_whose_last_chunk_claims_bytes_is_refused_before_they_are_allocated(length):
+    raw = encoded(".png")
+    at = raw.rindex(b"IEND") - 4
+    with pytest.raises(SensorError, match="truncated PNG"):
+        check_encoded(raw[:at] + struct.pack(">I", length) + raw[at + 4 :], "CAM")
+
+
+@pytest.mark.parametrize("kind", [b"acTL", b"fcTL", b"fdAT"])
+def test_an_animated_png_is_refused(kind):
+    raw = encoded(".png")
+    body = kind + bytes(8)
+    chunk = struct.pack(">I", 8) + body + struct.pack(">I", zlib.crc32(body))
+    with pytest.raises(SensorError, match="animated"):
+        check_encoded(raw[:33] + chunk + raw[33:], "CAM")
+
+
+def test_a_png_that_does_not_begin_with_its_header_is_refused():
+    raw = encoded(".png")
+    with pytest.raises(SensorError, match="without its header"):
+        check_encoded(raw[:8] + raw[33:], "CAM")
