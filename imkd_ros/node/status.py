@@ -10,6 +10,7 @@ frame, the node's clock.
 import threading
 import time
 from collections.abc import Callable, Collection
+from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.lifecycle import LifecycleNode
@@ -28,9 +29,13 @@ from imkd_core.runtime.slots import MISSING_NEVER, MISSING_SILENT
 from imkd_ros.bridge.pipeline import Pipeline
 from imkd_ros.bridge.sensors import SensorSet
 from imkd_ros.node.diagnostics import diagnostic_array
+from imkd_ros.node.events import OccasionalGroup, PublisherEvents
 from imkd_ros.node.health import InferenceState
+from imkd_ros.node.inputs import OnQos, incompatible_qos_text
 from imkd_ros.node.outputs import to_time
 from imkd_ros.node.verdicts import ERROR, OK, WARN, Status
+
+_TOPIC = "~/output/status"
 
 #: A status goes out at least so often while the node is active; seconds.
 PERIOD_S = 0.45
@@ -48,19 +53,30 @@ class StatusOutput:
     Args:
         node: that the publisher belongs to.
         hardware: `hardware_id` of the statuses.
+        on_qos: is told of subscribers whose QoS cannot be met.
         clock: seconds on a steady clock.
     """
 
     def __init__(
-        self, node: LifecycleNode, hardware: str, clock: Callable[[], float] = time.monotonic
+        self,
+        node: LifecycleNode,
+        hardware: str,
+        on_qos: OnQos,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._node = node
         self._name = node.get_fully_qualified_name().lstrip("/")
         self._hardware = hardware
         self._clock = clock
         self._lock = threading.Lock()
+        self._on_qos = on_qos
         self._publisher = node.create_lifecycle_publisher(
-            DiagnosticArray, "~/output/status", QoSProfile(depth=5)
+            DiagnosticArray,
+            _TOPIC,
+            QoSProfile(depth=5),
+            event_callbacks=PublisherEvents(
+                OccasionalGroup(), incompatible_qos=self._on_incompatible
+            ),
         )
         self.start()
 
@@ -90,6 +106,9 @@ class StatusOutput:
     def close(self) -> None:
         """Give the publisher back."""
         self._node.destroy_lifecycle_publisher(self._publisher)
+
+    def _on_incompatible(self, event: Any) -> None:
+        self._on_qos(_TOPIC, incompatible_qos_text(_TOPIC, event.last_policy_kind, "subscriber"))
 
 
 def as_status(status: FrameStatus, node: str) -> Status:
