@@ -42,7 +42,7 @@ ANSWER_S = 5.0
 PAUSE_S, LONGEST_PAUSE_S = 0.5, 10.0
 
 #: A node that was active for so long has recovered: the next pause is the first one again.
-RECOVERED_S = 60.0
+RECOVERED_S = 3.0
 
 
 class RefusedError(ImkdError):
@@ -74,6 +74,7 @@ class Keeper:
         self._arguments = arguments
         self._stop = stop
         self._heard_s = 0.0
+        self._active_for_s = 0.0
         self._mark = f"{options.node.lstrip('/')}: ".encode()
 
     def run(self) -> None:
@@ -86,12 +87,11 @@ class Keeper:
         with GraphClient(lambda: self._is_alive) as client:
             client.listen("/diagnostics", "diagnostic_msgs/msg/DiagnosticArray", self._on_word)
             while not self._stop.is_set():
-                begin_s = time.monotonic()
                 reason = self._life(client, is_first=not starts)
                 if self._stop.is_set():
                     return
                 starts += 1
-                if time.monotonic() - begin_s > RECOVERED_S:
+                if self._active_for_s > RECOVERED_S:
                     pause_s = PAUSE_S
                 _say(
                     f"the node {reason}; it is started again in {pause_s:g} s (start {starts + 1})"
@@ -106,7 +106,7 @@ class Keeper:
 
     def _life(self, client: GraphClient, *, is_first: bool) -> str:
         """Start the node and watch it to its end; return what that was."""
-        begin_s = time.monotonic()
+        begin_s, self._active_for_s = time.monotonic(), 0.0
         self._processes.start(DETECTOR, "imkd_ros.detector_node", self._arguments)
         try:
             reason = self._bring_up(client)
@@ -116,8 +116,9 @@ class Keeper:
             reason = str(error)
         if not reason:
             _say(f"active {time.monotonic() - begin_s:.1f} s after its start")
-            self._heard_s = time.monotonic()
+            active_s = self._heard_s = time.monotonic()
             client.wait_until(lambda: self._silence_s > self._bond_s, float("inf"))
+            self._active_for_s = time.monotonic() - active_s
             if self._is_alive:
                 reason = f"has said nothing on /diagnostics for {self._silence_s:.1f} s"
         code = self._processes.exit_codes.get(DETECTOR)

@@ -27,6 +27,9 @@ BOND_S, START_S = 4.0, 5.0
 
 KILLS = 3
 
+#: A node is well for so long before it is killed, seconds: one that dies at once waits longer.
+WELL_S = 4.0
+
 
 def run(context: Context) -> list[Figure]:
     """Kill it some times, let it hang once, end it."""
@@ -65,6 +68,7 @@ def _seconds_until_boxes(peer: Peer, keeper: int, number: signal.Signals) -> flo
     Raises:
         DataError: there is no node, or none comes back.
     """
+    peer.feed(lambda: False, WELL_S)
     node = child_of(keeper)
     if node is None:
         raise DataError("the keeper has no node")
