@@ -155,7 +155,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     Scenario("middleware_load", "slow listeners, standing time, busy cores", minutes=2.0),
     Scenario("doctor_faults", "faults of an integrator, told by imkd doctor", minutes=3.0),
     Scenario("middleware_respawn", "the node killed, and hung, under the keeper", minutes=0.7),
-    Scenario("replay_speed", "how fast recordings are replayed", seconds=20.0, minutes=5.0),
+    Scenario("replay_speed", "how fast recordings are replayed", 20.0, 10.0),
     Scenario("middleware_security", "the policy against the real graph", minutes=0.5),
     Scenario("transitions", "configured and cleaned up 1000 times", seconds=480.0, minutes=9.0),
 )
