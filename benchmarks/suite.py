@@ -44,9 +44,7 @@ SUITE: tuple[Entry, ...] = (
     Entry(name="soak", title="Half an hour of replay", minutes=33.0, is_whole=False),
     Entry(name="metrics", title="Detection metrics", minutes=1.0, is_whole=False),
     Entry(name="sensor_health", title="Faults of sensors", minutes=8.0, is_whole=False),
-    Entry(
-        name="calibration_faults", title="Faults of calibration", minutes=15.0, is_whole=False
-    ),
+    Entry(name="calibration_faults", title="Faults of calibration", minutes=15.0, is_whole=False),
     Entry(name="simulation", title="Simulation", minutes=10.0, is_whole=False),
     Entry(name="simulation_ranging", title="Made-up ranging", minutes=2.0, is_whole=False),
 )

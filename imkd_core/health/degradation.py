@@ -10,7 +10,7 @@ Pure; the node and the offline replay share it.
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
+from enum import Enum
 from types import MappingProxyType
 
 from imkd_core.mapping import require
@@ -24,7 +24,15 @@ MISSING_CORRUPT = "corrupt"
 MISSING_UNCALIBRATED = "uncalibrated"
 
 
-class Level(StrEnum):
+class _Word(str, Enum):
+    """A text out of a few; `enum.StrEnum` for Python 3.10 as well."""
+
+    def __str__(self) -> str:
+        """Return the text itself."""
+        return str(self.value)
+
+
+class Level(_Word):
     """How much of the sensor set is used, from all to nothing."""
 
     FULL = "full"
@@ -34,7 +42,7 @@ class Level(StrEnum):
     BLIND = "blind"
 
 
-class Action(StrEnum):
+class Action(_Word):
     """What is done with a frame: its boxes, an empty array of boxes, or nothing."""
 
     PUBLISH = "publish"

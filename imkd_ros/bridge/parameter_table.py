@@ -14,6 +14,9 @@ from imkd_core.runtime.roles import AUTO_ROLE
 
 Value = bool | int | float | str
 
+#: ROS has whole numbers of 64 bits; one beyond is none.
+_LARGEST_WHOLE = 2**63
+
 
 @dataclass(frozen=True, kw_only=True)
 class ParameterSpec:
@@ -54,7 +57,7 @@ class ParameterSpec:
             ConfigError: naming the parameter, the value and what is allowed.
         """
         is_whole = isinstance(value, int) and not isinstance(value, bool)
-        if isinstance(self.default, float) and is_whole:
+        if isinstance(self.default, float) and is_whole and abs(value) < _LARGEST_WHOLE:
             value = float(value)
         if type(value) is not type(self.default) or not self._in_range(value):
             raise ConfigError(f"parameter '{self.name}' must be {self.allowed}, got {value!r}")
@@ -65,6 +68,8 @@ class ParameterSpec:
             return value in self.choices
         if isinstance(value, bool) or not isinstance(value, int | float):
             return True
+        if isinstance(value, int) and abs(value) >= _LARGEST_WHOLE:
+            return False
         is_within = self.low is None or self.high is None or self.low <= value <= self.high
         return math.isfinite(value) and is_within
 

@@ -39,7 +39,7 @@ def test_calibration_is_one_with_what_types_offers():
         ({"width_px": 70_000}, "65535 px"),
         ({"height_px": 40}, "32 times"),
         ({"pixel_from_cam": K * [[1e300], [1], [1]]}, "no camera's"),
-        ({"pixel_from_cam": K + [[0, 0, 1e300], [0, 0, 0], [0, 0, 0]]}, "no camera's"),
+        ({"pixel_from_cam": np.add(K, [[0, 0, 1e300], [0, 0, 0], [0, 0, 0]])}, "no camera's"),
         ({"pixel_from_cam": K * [[1e-9], [1], [1]]}, "no camera's"),
         ({"distortion_model": "plumb_bob", "distortion": (1e300, 0, 0, 0)}, "within"),
     ],

@@ -73,6 +73,12 @@ def test_a_whole_number_may_stand_for_a_float_but_a_switch_may_not():
         SPECS["model.threads"].checked(True)
 
 
+@pytest.mark.parametrize("name", ["sync.deadline_ms", "model.threads"])
+def test_a_number_beyond_64_bits_is_refused_by_name(name):
+    with pytest.raises(ConfigError, match=name):
+        SPECS[name].checked(10**400)
+
+
 def test_an_unknown_name_is_refused_with_a_guess():
     assert "did you mean 'sync.deadline_ms'?" in unknown_parameter("sync.deadline")
     assert "known: model.bundle" in unknown_parameter("zzz")
