@@ -153,8 +153,9 @@ def test_other_commands_are_ours_or_well_known(page):
     assert [line for line in commands(page) if line.split()[0] not in known] == []
     for line in commands(page):
         if line.startswith(("ros2 run imkd_ros", "python -m imkd_ros.")):
-            name = line.split()[3] if line.startswith("ros2") else line.split()[2].split(".")[1]
-            assert name in ours or (ROOT / "imkd_ros" / f"{name}.py").is_file(), line
+            name = line.split()[3] if line.startswith("ros2") else line.split()[2].partition(".")[2]
+            module = ROOT.joinpath("imkd_ros", *name.split(".")).with_suffix(".py")
+            assert name in ours or module.is_file(), line
 
 
 @by_page
