@@ -13,7 +13,7 @@ export ROS_AUTOMATIC_DISCOVERY_RANGE := LOCALHOST
 export ROS_LOG_DIR := $(CURDIR)/build/ros_log
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo prove-real test lint bench clean
+.PHONY: help setup demo prove-real test lint bench faults clean
 
 help: ## list the commands
 	@echo "Usage: make COMMAND [NAME=VALUE ...]"
@@ -48,6 +48,9 @@ test: lint ## lint, then all tests; at least 85 % of lines covered
 
 bench: setup ## measure speed and memory beside baselines: out/bench/bench.json (25 minutes, idle machine)
 	$(PY) -m imkd_core bench --output out/bench
+
+faults: setup ## what happens when sensors fail: out/faults/faults.json, docs/reliability.md (idle machine)
+	$(PY) -m tests.faults --output out/faults --publish
 
 clean: ## delete what was built and written, .venv included
 	rm -rf $(VENV) build install log out .pytest_cache .mypy_cache .ruff_cache .hypothesis \
