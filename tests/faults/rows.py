@@ -38,7 +38,7 @@ _ENGINES, _FOLDERS = (
 )
 _HEALTH = ("core/health/test_camera.py", "core/health/test_radar.py")
 
-_NO_SECURITY = "not measured here"
+_NO_SECURITY = "the wheels' Fast DDS has no DDS Security; the policy is held against the real graph"
 
 ROWS: tuple[Row, ...] = (
     Row(1, "one camera never publishes", "active without it, a warning", (), (_NODE, _SYNC)),
@@ -208,8 +208,14 @@ ROWS: tuple[Row, ...] = (
         "an hour instead of 24: `python -m tests.faults --only soak --seconds 86400` runs a day",
     ),
     Row(39, "others want the processor", "degraded by rule, told", ("middleware_load",)),
-    Row(40, "SROS 2 enforced, our policy", "works", remark=_NO_SECURITY),
-    Row(41, "SROS 2: an unlisted publisher", "rejected", remark=_NO_SECURITY),
+    Row(40, "SROS 2 enforced, our policy", "works", ("middleware_security",), remark=_NO_SECURITY),
+    Row(
+        41,
+        "SROS 2: an unlisted publisher",
+        "rejected",
+        ("middleware_security",),
+        remark=_NO_SECURITY,
+    ),
     Row(42, "random bytes as messages", "no crash", ("fuzz",), (_CLOUD, _CONVERT)),
     Row(43, "a ladder of camera and radar faults", "NDS for each step", ("ladder",)),
     Row(44, "paths that leave an archive or bundle", "refused", (), (_BUNDLE,)),
