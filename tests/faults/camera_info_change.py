@@ -3,9 +3,9 @@
 
 Two plays of the real graph: in one the focal lengths of all cameras change in mid-drive, in the
 other they are the changed ones from the start. From the change on, a frame must give the boxes of a
-fresh start. Not to the bit: the look-up table is kept while poses move by less than a tolerance
-(`runtime.view_cache`), so it hangs a little on what came before, and int8 makes more of it. The
-middle distance of the boxes tells new geometry from old.
+fresh start, where both have the same readings. Not to the bit: the look-up table is kept while
+poses move by less than a tolerance (`runtime.view_cache`), so it hangs a little on what came
+before, and int8 makes more of it. The middle distance of the boxes tells new geometry from old.
 """
 
 import statistics
@@ -14,6 +14,7 @@ from typing import Any
 
 from imkd_core.data.bags.messages import typestore
 from imkd_core.data.nuscenes.reader import CAMERAS
+from imkd_core.health.degradation import ANSWERED
 from tests.faults.injection import Fault
 from tests.faults.judge import crashes
 from tests.faults.live import Run, play
@@ -42,7 +43,7 @@ def run(context: Context) -> list[Figure]:
     if not (changed.boxes and fresh.boxes):
         return first
     change_ns = changed.stamp_ns(CHANGE_S)
-    both = sorted(changed.boxes.keys() & fresh.boxes.keys())
+    both = _alike(changed, fresh)
     after = [stamp for stamp in both if stamp >= change_ns]
     off_m = [_apart_m(changed.boxes[stamp], fresh.boxes[stamp]) for stamp in after]
     before_m = [_apart_m(changed.boxes[s], fresh.boxes[s]) for s in both if s < change_ns]
@@ -65,11 +66,27 @@ def run(context: Context) -> list[Figure]:
     ]
 
 
+def _alike(ours: Run, theirs: Run) -> list[int]:
+    """Return the stamps of frames that both answered from the same readings, in order."""
+    of_ours, of_theirs = _readings(ours), _readings(theirs)
+    both = ours.boxes.keys() & theirs.boxes.keys() & of_ours.keys()
+    return sorted(stamp for stamp in both if of_ours[stamp] == of_theirs.get(stamp))
+
+
+def _readings(seen: Run) -> dict[int, dict[str, str]]:
+    """Return stamp -> age of each sensor's reading, of the frames that were answered."""
+    return {
+        told.stamp_ns: {key: age for key, age in told.values.items() if key.startswith("age_ms/")}
+        for told in seen.statuses
+        if told.outcome == ANSWERED
+    }
+
+
 def _followed(stale: int | None, off_m: Sequence[float]) -> Figure:
     """Return after how many frames all further ones are the same."""
     name = "camera info changes: frames until boxes are those of a fresh start"
     if stale is None:
-        return not_there(name, 1, "frames", f"of {len(off_m)} frames that both answered, none")
+        return not_there(name, 1, "frames", f"of {len(off_m)} frames of the same readings, none")
     worst_cm = max(off_m[stale:]) * 100
     note = f"then {len(off_m) - stale} frames, the middle box off by at most {worst_cm:.1f} cm"
     return at_most(name, stale, 1, "frames", note)
