@@ -73,6 +73,9 @@ def _judged(looks: list[ProcessStats], seconds: list[float], warm_up: int) -> li
     before_mb = statistics.median(look.rss_mb for look in first)
     after_mb = statistics.median(look.rss_mb for look in last)
     growth = round(100 * (after_mb / before_mb - 1), 2)
+    middle = looks[len(looks) // 2 : len(looks) // 2 + SPAN]
+    middle_mb = statistics.median(look.rss_mb for look in middle)
+    late = round(100 * (after_mb / middle_mb - 1), 2)
     files = max(look.files for look in last) - max(look.files for look in first)
     threads = max(look.threads for look in last) - max(look.threads for look in first)
     span = f"from cycle {warm_up} to {len(looks)}"
@@ -85,6 +88,12 @@ def _judged(looks: list[ProcessStats], seconds: list[float], warm_up: int) -> li
         ),
         at_most(
             "transitions: RSS growth", growth, 2.0, "%", f"{before_mb:.1f} to {after_mb:.1f} MB"
+        ),
+        told(
+            "transitions: RSS growth in the second half",
+            late,
+            "%",
+            f"{middle_mb:.1f} to {after_mb:.1f} MB: whether it goes on",
         ),
         at_most("transitions: file descriptors more", files, 0, note=span),
         at_most("transitions: threads more", threads, 0, note=span),
