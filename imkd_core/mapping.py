@@ -142,4 +142,6 @@ def _scalar(hint: Any, value: Any, path: str) -> Any:
         return float(value)
     is_right = isinstance(value, hint) and (hint is bool or not isinstance(value, bool))
     require(is_right, f"{path} must be of type {hint.__name__}, got {value!r}")
+    if hint is int:
+        require(abs(value) <= _LARGEST_WHOLE, f"{path} must be a number, got one beyond all floats")
     return value

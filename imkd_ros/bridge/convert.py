@@ -192,9 +192,10 @@ def to_radar_scan(
         )
     names = {name for name in asdict(source.fields).values() if name} | set(source.keep)
     columns = view_fields(message, sorted(names), f"radar '{sensor}'", source.max_points)
-    points = _radar_points(columns, source)
-    if radar_velocity_mps is not None and not source.velocity_is_compensated:
-        points[:, 4:6] = _over_ground(points, radar_velocity_mps)
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is dropped below
+        points = _radar_points(columns, source)
+        if radar_velocity_mps is not None and not source.velocity_is_compensated:
+            points[:, 4:6] = _over_ground(points, radar_velocity_mps)
     is_wanted = np.ones(len(points), dtype=np.bool_)
     for name, values in source.keep.items():
         is_wanted &= np.isin(columns[name], values)
@@ -231,10 +232,11 @@ def to_lidar_points(
     told = {item.name for item in message.fields} & {"intensity", "ring"}
     columns = view_fields(message, ["x", "y", "z", *sorted(told)], f"LiDAR '{sensor}'", max_points)
     points = np.zeros((len(columns["x"]), 5), dtype=np.float64)
-    for i, name in enumerate(("x", "y", "z", "intensity", "ring")):
-        if name in columns:
-            points[:, i] = columns[name]
-    with np.errstate(over="ignore"):  # beyond float32 is as little an echo as infinity
+    # Beyond float32 is as little an echo as infinity, or as a NaN that signals.
+    with np.errstate(over="ignore", invalid="ignore"):
+        for i, name in enumerate(("x", "y", "z", "intensity", "ring")):
+            if name in columns:
+                points[:, i] = columns[name]
         points[:, 3] = np.clip(points[:, 3] * intensity_scale, 0.0, 255.0)
         found = points.astype(np.float32)
     return found[np.isfinite(found).all(axis=1)]

@@ -82,6 +82,10 @@ def test_whole_numbers_become_floats_where_floats_are_asked():
         ({"others": [{"count": 1}]}, "'others.rate' is missing"),
         ({1: 2}, "unknown config key '1'"),
         ({"inner": {"rate": 10**400}}, "inner.rate must be a number, got one beyond all floats"),
+        (
+            {"inner": {"rate": 1.0, "count": 10**400}},
+            "inner.count must be a number, got one beyond",
+        ),
     ],
 )
 def test_a_wrong_value_is_refused_with_its_dotted_name(change, message):

@@ -106,10 +106,12 @@ class Bag:
         """Return a message as an object with the fields of its type.
 
         Raises:
-            DataError: the bytes are not a message of the type, or the type is not known.
+            DataError: the bytes are not a message of the type, or the type is not known; the
+                bag's definitions of messages are damaged.
         """
         if self._store is None:
-            self._store = _typestore_for(self._reader.connections)
+            with _damage(self.path):
+                self._store = _typestore_for(self._reader.connections)
         with reporting(
             f"bag {self.path}, topic {message.topic}: no valid {message.type_name} at "
             f"{message.stamp_ns} ns",

@@ -251,6 +251,19 @@ def test_what_cannot_be_a_return_is_left_out_and_counted() -> None:
     np.testing.assert_array_equal(scan.cloud.points[:, 0], [10.0, 0.0])
 
 
+@pytest.mark.parametrize("radial", [True, False])
+def test_returns_beyond_all_floats_are_dropped_without_a_word_of_numpy(radial: bool) -> None:
+    columns = {name: [1e200, *values] for name, values in SCAN.items()} | {"v_r": [1e308, 0, 0, 0]}
+    signalling = np.frombuffer(np.array([0x7F800001] * 4, "<u4").tobytes(), "<f4")
+    columns |= {"vx_comp": signalling, "rcs": signalling}
+    fields = RadarFields(vx="", vy="", radial="v_r") if radial else RadarFields()
+    source = RadarSource(fields=fields, velocity_scale=10.0, velocity_is_compensated=False)
+    kinds = dict.fromkeys(columns, "<f8") | {"vx_comp": "<f4", "rcs": "<f4"}
+    scan = to_radar_scan(cloud(columns, kinds), "front", source, [1.0, 0.0, 0.0])
+    assert scan.dropped == {"not finite": 4}
+    assert len(scan.cloud.points) == 0
+
+
 def test_an_empty_scan_is_a_scan() -> None:
     empty = cloud({name: [] for name in SCAN})
     assert to_radar_scan(empty, "front", RadarSource()).cloud.points.shape == (0, 7)
