@@ -105,6 +105,21 @@ def test_bytes_that_are_no_message_of_their_type_are_refused(tmp_path: Path):
             bag.decode(message)
 
 
+def test_definitions_of_messages_that_are_damaged_are_refused(tmp_path: Path):
+    with Writer(tmp_path / "b", version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        anvil = writer.add_connection(
+            "/anvil",
+            "acme_msgs/msg/An\0vil",
+            msgdef="uint16 wei\0ght\n",
+            rihs01="RIHS01_" + "0" * 64,
+        )
+        writer.write(anvil, 1, b"\0\1\0\0\2\0")
+    with open_bag(tmp_path / "b") as bag:
+        (message,) = bag.messages()
+        with pytest.raises(DataError, match="cannot be read"):
+            bag.decode(message)
+
+
 def test_no_bag_and_an_empty_folder_are_told_apart(tmp_path: Path):
     with pytest.raises(DataError, match="there is no bag"):
         open_bag(tmp_path / "nothing")
