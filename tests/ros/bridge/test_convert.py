@@ -17,6 +17,7 @@ from imkd_ros.bridge.convert import (
     stamp_ns,
     to_camera_image,
     to_camera_image_compressed,
+    to_lidar_points,
     to_radar_scan,
 )
 from imkd_ros.bridge.sensors import RadarFields, RadarSource
@@ -262,6 +263,13 @@ def test_returns_beyond_all_floats_are_dropped_without_a_word_of_numpy(radial: b
     scan = to_radar_scan(cloud(columns, kinds), "front", source, [1.0, 0.0, 0.0])
     assert scan.dropped == {"not finite": 4}
     assert len(scan.cloud.points) == 0
+
+
+def test_lidar_points_of_signalling_nan_are_no_echo() -> None:
+    signalling = np.frombuffer(np.array([0x7F800001, 0], "<u4").tobytes(), "<f4")
+    columns = {"x": signalling, "y": [1.0, 2.0], "z": [0.0, 1.0], "intensity": [0.5, 2.0]}
+    found = to_lidar_points(cloud(columns), "top", intensity_scale=255.0)
+    np.testing.assert_array_equal(found, [[0.0, 2.0, 1.0, 255.0, 0.0]])
 
 
 def test_an_empty_scan_is_a_scan() -> None:
