@@ -137,11 +137,10 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
 def _scalar(hint: Any, value: Any, path: str) -> Any:
     if hint is Any:
         return value
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    if is_whole and hint in (int, float):
         require(abs(value) <= _LARGEST_WHOLE, f"{path} must be a number, got one beyond all floats")
-        return float(value)
+        return hint(value)
     is_right = isinstance(value, hint) and (hint is bool or not isinstance(value, bool))
     require(is_right, f"{path} must be of type {hint.__name__}, got {value!r}")
-    if hint is int:
-        require(abs(value) <= _LARGEST_WHOLE, f"{path} must be a number, got one beyond all floats")
     return value

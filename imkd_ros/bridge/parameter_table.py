@@ -57,9 +57,10 @@ class ParameterSpec:
             ConfigError: naming the parameter, the value and what is allowed.
         """
         is_whole = isinstance(value, int) and not isinstance(value, bool)
-        if isinstance(self.default, float) and is_whole and abs(value) < _LARGEST_WHOLE:
+        is_beyond = is_whole and abs(value) >= _LARGEST_WHOLE
+        if isinstance(self.default, float) and is_whole and not is_beyond:
             value = float(value)
-        if type(value) is not type(self.default) or not self._in_range(value):
+        if is_beyond or type(value) is not type(self.default) or not self._in_range(value):
             raise ConfigError(f"parameter '{self.name}' must be {self.allowed}, got {value!r}")
         return value
 
@@ -68,8 +69,6 @@ class ParameterSpec:
             return value in self.choices
         if isinstance(value, bool) or not isinstance(value, int | float):
             return True
-        if isinstance(value, int) and abs(value) >= _LARGEST_WHOLE:
-            return False
         is_within = self.low is None or self.high is None or self.low <= value <= self.high
         return math.isfinite(value) and is_within
 

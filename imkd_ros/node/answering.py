@@ -150,14 +150,15 @@ class Answering:
         """Answer one frame; runs in the inference thread."""
         self._state.is_answering = True
         begin_s = time.perf_counter()
-        status = status_of(job.frame, self._sensors, "")
+        judged = None
         try:
             judged = judge(job.frame, self._watch, self._sensors, self.policy)
-            status, images_ms = judged.status, (time.perf_counter() - begin_s) * 1e3
+            images_ms = (time.perf_counter() - begin_s) * 1e3
             self._detector.set_rig(job.rig)
             detections = judged.answered(self._detector.detect, self._class_names)
         except ImkdError as error:
-            self._status.tell(replace(status, outcome=not_answered(str(error))))
+            known = status_of(job.frame, self._sensors, "") if judged is None else judged.status
+            self._status.tell(replace(known, outcome=not_answered(str(error))))
             raise
         finally:
             self._state.is_answering = False
