@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The view of one camera: ego frame -> pixels of its tile, and what is drawn on it."""
 
+import math
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from imkd_core import drawing
 from imkd_core.drawing import LabelPlacer, Picture, class_color
@@ -23,6 +24,26 @@ from imkd_core.types import CameraImage, CameraModel, Detections
 NEAR_M = 0.3
 #: Boxes lower than this in the tile are labelled with their score alone.
 _SMALL_BOX_PX = 28.0
+#: Corners that lines over a picture join: the edges, and a cross on the front face.
+_BOX_LINES = (*BOX_EDGES, (0, 2), (1, 3))
+#: Pieces that a line is cut into where a lens bends it.
+_PIECES = 8
+#: No line is drawn farther from the axis of a lens.
+_STEEPEST_RAD = math.radians(88.0)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ImageLines:
+    """Lines over one camera's picture.
+
+    Attributes:
+        ends_px: (L, 2, 2) both ends (u, v) of each, on the calibrated image, not rectified; the
+            centre of its top-left pixel is (0, 0).
+        labels: (L,) class of the box that each belongs to.
+    """
+
+    ends_px: Float64
+    labels: NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,11 +80,7 @@ class CameraView:
 
     def draw_ways(self, boxes: Detections) -> None:
         """Draw an arrow on the ground, one second's way, for boxes that move."""
-        start = boxes.center_m - boxes.size_m * (0.0, 0.0, 0.5)
-        end = start + np.pad(boxes.velocity_mps, ((0, 0), (0, 1)))
-        moves = np.linalg.norm(boxes.velocity_mps, axis=1) > drawing.SLOW_MPS
-        for i in np.flatnonzero(moves):
-            way = np.stack([start[i], end[i]])
+        for i, way in zip(*_ways(boxes), strict=True):
             pixels, depth_m = project_points(
                 self.pixel_from_cam, transform_points(self.cam_from_reference, way)
             )
@@ -116,9 +133,7 @@ def open_view(
     return CameraView(
         tile=_rectified(image, camera, (width_px, height_px)),
         pixel_from_cam=tile_from_image @ camera.pixel_from_cam,
-        cam_from_reference=invert_transform(
-            np.asarray(reference_from_ego, dtype=np.float64) @ camera.ego_from_cam
-        ),
+        cam_from_reference=_cam_from_reference(camera, reference_from_ego),
     )
 
 
@@ -154,14 +169,112 @@ def draw_wireframe(
 
     The front face is shaded, so that the heading can be seen.
     """
-    ahead = (0.0, 0.0, 1.0)
-    if (corners_cam[:, 2] < NEAR_M).all():
-        return
-    front = drawing.clip_polygon(corners_cam[:4], ahead, NEAR_M)
+    front = drawing.clip_polygon(corners_cam[:4], (0.0, 0.0, 1.0), NEAR_M)
     front_px, _ = project_points(pixel_from_cam, front)
     drawing.fill_polygon(picture, front_px, color, 0.12 if thin else 0.35)
-    edges = [drawing.clip_polygon(corners_cam[list(edge)], ahead, NEAR_M)[:2] for edge in BOX_EDGES]
-    lines = [project_points(pixel_from_cam, edge)[0] for edge in edges if len(edge) == 2]
+    lines, _ = project_points(pixel_from_cam, lines_ahead(corners_cam[list(BOX_EDGES)]))
+    lines = lines.reshape(-1, 2, 2)
+    lines = lines[np.isfinite(lines).all(axis=(1, 2))]
     for shade, thickness_px in ((color, 1),) if thin else ((drawing.BLACK, 3), (color, 2)):
         for line in lines:
             drawing.draw_line(picture, line[0], line[1], shade, thickness_px)
+
+
+def lines_ahead(lines_cam: ArrayLike) -> Float64:
+    """Return (L, 2, 3) lines without what is nearer than `NEAR_M`; NaN where nothing is left.
+
+    Args:
+        lines_cam: (L, 2, 3) both ends of each, in the camera frame.
+    """
+    lines = np.asarray(lines_cam, dtype=np.float64).reshape(-1, 2, 3)
+    depth_m = lines[..., 2] - NEAR_M
+    is_near = depth_m < 0
+    is_crossing = is_near.any(axis=1, keepdims=True) & ~is_near.all(axis=1, keepdims=True)
+    share = np.where(is_crossing, depth_m, 0.0) / np.where(
+        is_crossing, depth_m - depth_m[:, ::-1], 1.0
+    )
+    cut = lines + share[..., None] * (lines[:, ::-1] - lines)
+    kept: Float64 = np.where(is_near[..., None], cut, lines)
+    kept[is_near.all(axis=1)] = np.nan
+    return kept
+
+
+def image_lines(
+    boxes: Detections, camera: CameraModel, reference_from_ego: ArrayLike
+) -> ImageLines:
+    """Return boxes as lines over the picture that a camera sends, lens distortion and all.
+
+    Edges, a cross on the front face, and one second's way on the ground of those that move.
+
+    Args:
+        boxes: in the ego frame at the reference time.
+        camera: its calibration.
+        reference_from_ego: (4, 4) from the ego frame at the exposure to that at the reference.
+    """
+    cam_from_reference = _cam_from_reference(camera, reference_from_ego)
+    corners = box_corners(boxes.center_m, boxes.size_m, boxes.yaw_rad)
+    moving, ways = _ways(boxes)
+    lines = np.concatenate([corners[:, list(_BOX_LINES)].reshape(-1, 2, 3), ways])
+    owners = np.concatenate([np.repeat(np.arange(len(boxes)), len(_BOX_LINES)), moving])
+    ahead = lines_ahead(transform_points(cam_from_reference, lines))
+    pieces = _PIECES if camera.is_distorted else 1
+    parts = np.linspace(0.0, 1.0, pieces + 1)[:, None]
+    points = ahead[:, :1] + parts * (ahead[:, 1:] - ahead[:, :1])
+    pixels = _lens_pixels(camera, points.reshape(-1, 3)).reshape(-1, pieces + 1, 2)
+    ends = np.stack([pixels[:, :-1], pixels[:, 1:]], axis=2).reshape(-1, 2, 2)
+    ends, kept = _on_picture(ends, (camera.width_px, camera.height_px))
+    return ImageLines(ends_px=ends, labels=boxes.labels[np.repeat(owners, pieces)[kept]])
+
+
+def _cam_from_reference(camera: CameraModel, reference_from_ego: ArrayLike) -> Float64:
+    pose = np.asarray(reference_from_ego, dtype=np.float64)
+    return invert_transform(pose @ camera.ego_from_cam)
+
+
+def _ways(boxes: Detections) -> tuple[NDArray[np.int64], Float64]:
+    """Return which boxes move, and (M, 2, 3) one second's way of each on the ground."""
+    moving = np.flatnonzero(np.linalg.norm(boxes.velocity_mps, axis=1) > drawing.SLOW_MPS)
+    start = (boxes.center_m - boxes.size_m * (0.0, 0.0, 0.5))[moving]
+    end = start + np.pad(boxes.velocity_mps[moving], ((0, 0), (0, 1)))
+    return moving, np.stack([start, end], axis=1).astype(np.float64)
+
+
+def _lens_pixels(camera: CameraModel, points_cam: Float64) -> Float64:
+    """Return (N, 2) where (N, 3) points ahead are in the picture as it is sent; NaN = nowhere."""
+    if not camera.is_distorted:
+        return project_points(camera.pixel_from_cam, points_cam)[0]
+    pixels = np.full((len(points_cam), 2), np.nan)
+    rays = points_cam[:, :2] / points_cam[:, 2:]
+    steps = np.tan(np.linspace(0.0, _STEEPEST_RAD, 500))
+    bent = np.hypot(*_bent(camera, np.stack([steps, np.zeros(500)], axis=1)).T)
+    folds = np.flatnonzero(np.diff(bent) <= 0)  # beyond it the coefficients mean nothing
+    reach = steps[folds[0]] if len(folds) else steps[-1]
+    seen = np.hypot(*rays.T) <= reach  # NaN is not
+    flat = np.pad(_bent(camera, rays[seen]), ((0, 0), (0, 1)), constant_values=1.0)
+    pixels[seen] = project_points(camera.pixel_from_cam, flat)[0]
+    return pixels
+
+
+def _bent(camera: CameraModel, rays: Float64) -> Float64:
+    """Return (N, 2) rays x/z, y/z behind the lens."""
+    if not len(rays):
+        return rays
+    points = np.pad(rays, ((0, 0), (0, 1)), constant_values=1.0)[:, None]
+    nothing, coefficients = np.zeros(3), np.array(camera.distortion)
+    if camera.distortion_model == "equidistant":
+        found = cv2.fisheye.projectPoints(points, nothing, nothing, np.eye(3), coefficients)[0]
+    else:
+        found = cv2.projectPoints(points, nothing, nothing, np.eye(3), coefficients)[0]
+    return np.asarray(found, dtype=np.float64).reshape(-1, 2)
+
+
+def _on_picture(ends_px: Float64, size_px: tuple[int, int]) -> tuple[Float64, NDArray[np.int64]]:
+    """Return the (M, 2, 2) parts of (L, 2, 2) lines on a picture, and (M,) which lines are left."""
+    start, way = ends_px[:, 0], ends_px[:, 1] - ends_px[:, 0]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        sides = np.stack([(-0.5 - start) / way, (np.array(size_px) - 0.5 - start) / way])
+    enter = np.fmax(np.fmin(*sides).max(axis=1), 0.0)
+    leave = np.fmin(np.fmax(*sides).min(axis=1), 1.0)
+    kept = np.flatnonzero(np.isfinite(ends_px).all(axis=(1, 2)) & (enter < leave))
+    shares = np.stack([enter, leave], axis=1)[kept]
+    return start[kept, None] + shares[..., None] * way[kept, None], kept
