@@ -38,6 +38,7 @@ SUITE: tuple[Entry, ...] = (
     Entry(name="view_transform", title="View transform", minutes=4.0),
     Entry(name="view_lut_moving", title="Look-up table of a moving vehicle", minutes=1.0),
     Entry(name="synchronizer", title="Synchroniser", minutes=2.5),
+    Entry(name="executor", title="Taking a message", minutes=0.5),
     Entry(name="live_graph", title="The live graph", minutes=6.0),
     Entry(name="delivery", title="What arrives over DDS", minutes=4.0),
     Entry(name="torch_gpu", title="R50 on a GPU without TensorRT", minutes=3.0),

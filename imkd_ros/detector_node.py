@@ -15,7 +15,7 @@ from typing import Any
 
 import rclpy
 from rcl_interfaces.msg import SetParametersResult
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import ExternalShutdownException
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from std_srvs.srv import Trigger
@@ -23,9 +23,10 @@ from std_srvs.srv import Trigger
 from imkd_core.errors import ImkdError
 from imkd_ros.bridge.assembly import keep_heap
 from imkd_ros.bridge.parameters import NodeSettings
-from imkd_ros.node.events import TidyGroup
+from imkd_ros.graph.stream_executor import StreamExecutor
 from imkd_ros.node.parameter_store import ParameterStore
 from imkd_ros.node.session import Session
+from imkd_ros.node.tidy_group import TidyGroup
 
 NODE_NAME = "imkd_detector"
 
@@ -137,7 +138,7 @@ class DetectorNode(LifecycleNode):
 def main(arguments: list[str] | None = None) -> int:
     """Run the node until it is told to stop (SIGINT, SIGTERM) or breaks."""
     rclpy.init(args=arguments)
-    executor = SingleThreadedExecutor()
+    executor = StreamExecutor()
     node = DetectorNode()
     executor.add_node(node)
     try:

@@ -17,7 +17,6 @@ from pathlib import Path
 
 import rclpy
 from rclpy.event_handler import SubscriptionEventCallbacks
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
@@ -27,6 +26,7 @@ from rclpy.utilities import remove_ros_args
 from imkd_core.data.bags.bag_writer import BagWriter
 from imkd_core.errors import ImkdError
 from imkd_ros.graph.bag_topics import message_class, positive, qos_profile, report, stop_on_signals
+from imkd_ros.graph.stream_executor import StreamExecutor
 
 #: How often the graph is asked for topics that have not appeared yet.
 DISCOVERY_PERIOD_S = 0.1
@@ -190,7 +190,7 @@ def record(path: Path, options: RecorderOptions, *, overwrite: bool = False) -> 
     """
     with stop_on_signals() as stop, BagWriter(path, overwrite=overwrite) as writer:
         node = BagRecorder(writer, options)
-        executor = SingleThreadedExecutor()
+        executor = StreamExecutor()
         executor.add_node(node)
         while node.context.ok() and not stop.is_set() and not node.is_done:
             executor.spin_once(timeout_sec=0.1)

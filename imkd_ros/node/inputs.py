@@ -7,6 +7,7 @@ from typing import Any
 
 from nav_msgs.msg import Odometry
 from rclpy.clock import Clock, ClockType
+from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
 from rclpy.qos import (
     DurabilityPolicy,
@@ -19,7 +20,6 @@ from tf2_msgs.msg import TFMessage
 
 from imkd_ros.bridge.pipeline import TF_STATIC_TOPIC, TF_TOPIC
 from imkd_ros.bridge.sensors import SensorSet
-from imkd_ros.node.events import OccasionalGroup, SubscriptionEvents
 
 #: Transforms that the middleware keeps for us; at most so many are taken in one turn.
 _TF_DEPTH = 100
@@ -66,7 +66,6 @@ class Inputs:
         self._calibration: list[Any] = []
         self._active: list[Any] = []
         self._rivals: dict[str, list[Any]] = {}
-        self._events = OccasionalGroup()
         self._timer: Any = None
 
     def open_calibration(self) -> None:
@@ -152,8 +151,8 @@ class Inputs:
             topic,
             callback or partial(self._on_message, topic),
             qos,
-            event_callbacks=SubscriptionEvents(
-                self._events, incompatible_qos=partial(self._on_incompatible, name, topic)
+            event_callbacks=SubscriptionEventCallbacks(
+                incompatible_qos=partial(self._on_incompatible, name, topic)
             ),
         )
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import Image, PointCloud2
@@ -25,7 +26,6 @@ from imkd_ros.bridge.convert_out import (
     to_objects_cloud,
 )
 from imkd_ros.node.diagnostics import latency_array
-from imkd_ros.node.events import OccasionalGroup, PublisherEvents
 from imkd_ros.node.inputs import OnQos, incompatible_qos_text
 from imkd_ros.node.markers import detection_markers
 
@@ -59,14 +59,13 @@ class Outputs:
         self._hardware = hardware
         self._on_qos = on_qos
         self._writes_boxes = can_write(ros_messages())
-        events = OccasionalGroup()
         self._publishers = {
             name: node.create_lifecycle_publisher(
                 kind,
                 topic,
                 qos,
-                event_callbacks=PublisherEvents(
-                    events, incompatible_qos=partial(self._on_incompatible, topic)
+                event_callbacks=PublisherEventCallbacks(
+                    incompatible_qos=partial(self._on_incompatible, topic)
                 ),
             )
             for name, (kind, topic, qos) in _TOPICS.items()

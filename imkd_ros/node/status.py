@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import QoSProfile
 
@@ -29,7 +30,6 @@ from imkd_core.runtime.slots import MISSING_NEVER, MISSING_SILENT
 from imkd_ros.bridge.pipeline import Pipeline
 from imkd_ros.bridge.sensors import SensorSet
 from imkd_ros.node.diagnostics import diagnostic_array
-from imkd_ros.node.events import OccasionalGroup, PublisherEvents
 from imkd_ros.node.health import InferenceState
 from imkd_ros.node.inputs import OnQos, incompatible_qos_text
 from imkd_ros.node.outputs import to_time
@@ -74,9 +74,7 @@ class StatusOutput:
             DiagnosticArray,
             _TOPIC,
             QoSProfile(depth=5),
-            event_callbacks=PublisherEvents(
-                OccasionalGroup(), incompatible_qos=self._on_incompatible
-            ),
+            event_callbacks=PublisherEventCallbacks(incompatible_qos=self._on_incompatible),
         )
         self.start()
 
