@@ -32,6 +32,15 @@ class TransformTree:
         self._max_frames = max_frames
         self._parents: dict[str, str] = {}
         self._links: dict[str, Float64 | PoseBuffer] = {}
+        self._revision = 0
+
+    @property
+    def revision(self) -> int:
+        """A number that changes with every fixed link and every frame that is new or different.
+
+        New poses of a moving link leave it as it is; see `is_fixed`.
+        """
+        return self._revision
 
     @property
     def frames(self) -> frozenset[str]:
@@ -42,6 +51,7 @@ class TransformTree:
         """Forget everything."""
         self._parents.clear()
         self._links.clear()
+        self._revision += 1
 
     def clear_moving(self) -> None:
         """Forget the past of the moving links (time has jumped back); fixed ones stay."""
@@ -58,7 +68,10 @@ class TransformTree:
         parent, child = self._checked_names(parent, child)
         pose = checked_transform(parent_from_child, f"transform {parent} <- {child}")
         self._join(parent, child)
-        self._links[child] = pose
+        known = self._links.get(child)
+        if isinstance(known, PoseBuffer) or known is None or not np.array_equal(known, pose):
+            self._links[child] = pose
+            self._revision += 1
 
     def push(self, parent: str, child: str, stamp_ns: int, parent_from_child: ArrayLike) -> None:
         """Add the pose of a moving link at one time.
@@ -76,6 +89,7 @@ class TransformTree:
                 max_gap_ns=self._keep_ns,
                 keep_ns=self._keep_ns,
             )
+            self._revision += 1
         link.push(stamp_ns, pose)
 
     def lookup(self, target: str, source: str, stamp_ns: int | None = None) -> Float64:
@@ -107,6 +121,14 @@ class TransformTree:
         ancestor_from_source = self._compose(up[:-1], at_ns)
         ancestor_from_target = self._compose(down[:-1], at_ns)
         return invert_transform(ancestor_from_target) @ ancestor_from_source
+
+    def is_fixed(self, target: str, source: str) -> bool:
+        """Return whether no moving link lies between two frames.
+
+        What `lookup` says of them then holds, a refusal too, as long as `revision` stays.
+        """
+        between = {*self._chain(target.lstrip("/"))} ^ {*self._chain(source.lstrip("/"))}
+        return not any(isinstance(self._links.get(name), PoseBuffer) for name in between)
 
     def _checked_names(self, parent: str, child: str) -> tuple[str, str]:
         parent, child = parent.lstrip("/"), child.lstrip("/")

@@ -136,6 +136,8 @@ class CalibrationStore:
         self._frames = {name: frame for name, frame in frames.items() if frame}
         self._rig = SensorRig(cameras={}, radars={})
         self._missing: dict[str, str] = {}
+        self._told = 0
+        self._settled: tuple[int, int] | None = None
 
     @property
     def rig(self) -> SensorRig:
@@ -160,20 +162,27 @@ class CalibrationStore:
         intrinsics = intrinsics_from_camera_info(info, sensor, is_rectified)
         self._infos[sensor] = fingerprint
         self._intrinsics[sensor] = intrinsics
+        self._told += 1
         if not self._sensors.cameras[sensor].frame_id:
             self._frames[sensor] = intrinsics.frame_id
 
     def on_radar_frame(self, sensor: str, frame_id: str) -> None:
         """Take in the frame that a radar's scans name, unless the sensor file names one."""
-        if not self._sensors.radars[sensor].frame_id:
+        if not self._sensors.radars[sensor].frame_id and self._frames.get(sensor) != frame_id:
             self._frames[sensor] = frame_id
+            self._told += 1
 
     def refresh(self) -> str:
-        """Bring the rig up to date.
+        """Bring the rig up to date; costs next to nothing where nothing can have changed.
 
         Returns:
             One line that says what changed; empty where nothing did.
         """
+        version = (self._told, self._tree.revision)
+        if version == self._settled:
+            return ""
+        is_fixed = all(self._tree.is_fixed(self._base_frame, f) for f in self._frames.values())
+        self._settled = version if is_fixed else None
         self._missing = {}
         cameras = {}
         for name in self._sensors.cameras:

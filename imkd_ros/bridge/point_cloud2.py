@@ -144,9 +144,11 @@ def _field_layout(message: Any, names: Sequence[str], what: str) -> list[tuple[s
     """Return numpy type and offset of each field, after checks."""
     if len(message.fields) > MAX_FIELDS:
         raise SensorError(f"{what}: {len(message.fields)} fields; at most {MAX_FIELDS} are taken")
-    found = [[item for item in message.fields if item.name == name] for name in names]
+    found: dict[str, list[Any]] = {name: [] for name in names}
+    for item in message.fields:  # a name costs a call, and there are twenty fields in a scan
+        found.get(item.name, []).append(item)
     layout, taken = [], []
-    for name, items in zip(names, found, strict=True):
+    for name, items in found.items():
         if len(items) != 1:
             have = ", ".join(str(item.name) for item in message.fields)[:400] or "none"
             number = "twice or more" if items else "not there"

@@ -17,7 +17,8 @@ The order of the cameras is the order of the model's input.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -195,6 +196,11 @@ class RadarSource:
     def stamp_offset_ns(self) -> int:
         """`stamp_offset_ms` in nanoseconds."""
         return round(self.stamp_offset_ms * 1e6)
+
+    @cached_property
+    def needed_fields(self) -> tuple[str, ...]:
+        """Names of all fields that a scan must have."""
+        return tuple(sorted({name for name in asdict(self.fields).values() if name} | {*self.keep}))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -59,6 +59,33 @@ def test_fixed_links_need_no_time() -> None:
     np.testing.assert_array_equal(tree.lookup("radar", "radar", 5), np.eye(4))
 
 
+def test_the_revision_tells_of_everything_but_new_poses() -> None:
+    tree = vehicle()
+    seen = [tree.revision]
+    tree.push("odom", "base_link", START_NS + 1100 * MS, shift(11.0))
+    tree.set_static("base_link", "camera", shift(1.5, 0.1, 1.6))
+    assert tree.revision == seen[0]
+    tree.set_static("base_link", "camera", shift(1.5, 0.1, 1.7))
+    seen.append(tree.revision)
+    tree.set_static("base_link", "lidar", shift(0.0))
+    seen.append(tree.revision)
+    tree.push("base_link", "camera", START_NS, shift(1.5))
+    seen.append(tree.revision)
+    tree.set_static("base_link", "camera", shift(1.5))
+    seen.append(tree.revision)
+    tree.clear()
+    seen.append(tree.revision)
+    assert len(set(seen)) == len(seen)
+
+
+def test_only_a_way_over_a_moving_link_is_not_fixed() -> None:
+    tree = vehicle()
+    assert tree.is_fixed("base_link", "/radar")
+    assert tree.is_fixed("camera", "radar")
+    assert not tree.is_fixed("odom", "radar")
+    assert not tree.is_fixed("camera", "odom")
+
+
 @given(st.integers(0, 1000))
 def test_a_moving_link_is_interpolated(at_ms: int) -> None:
     found = vehicle().lookup("odom", "camera", START_NS + at_ms * MS)

@@ -159,6 +159,43 @@ def test_an_unchanged_calibration_keeps_the_very_same_rig():
     assert store.rig is rig
 
 
+class CountingTree(TransformTree):
+    """Counts how often it is asked for a transform."""
+
+    lookups = 0
+
+    def lookup(self, *arguments):
+        self.lookups += 1
+        return super().lookup(*arguments)
+
+
+def test_a_rig_on_fixed_links_is_looked_up_again_only_where_something_changed():
+    tree = CountingTree()
+    store = CalibrationStore(SENSORS, tree, "base_link")
+    tree.set_static("base_link", "a_optical", pose())
+    store.on_camera_info("A", info())
+    assert store.refresh() == "rig rebuilt (calibrated: A)"
+    asked = tree.lookups
+    for _ in range(5):
+        store.on_camera_info("A", info())
+        tree.set_static("base_link", "a_optical", pose())
+        assert store.refresh() == ""
+    assert tree.lookups == asked
+    tree.set_static("base_link", "a_optical", pose(0.5))
+    assert store.refresh() == "rig rebuilt (changed: A)"
+
+
+def test_a_camera_on_a_moving_mount_follows_it():
+    store, tree = store_of()
+    tree.push("base_link", "mount", 1_000, pose())
+    tree.set_static("mount", "a_optical", pose())
+    store.on_camera_info("A", info())
+    store.refresh()
+    tree.push("base_link", "mount", 2_000, pose(0.5))
+    assert store.refresh() == "rig rebuilt (changed: A)"
+    assert store.rig.cameras["A"].ego_from_cam[0, 3] == 0.5
+
+
 def test_changed_numbers_make_a_new_rig_and_are_named():
     store, tree = complete()
     store.on_camera_info("A", info(k=info().k * np.array([2, 1, 1, 1, 1, 1, 1, 1, 1.0])))
