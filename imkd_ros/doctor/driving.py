@@ -11,13 +11,15 @@ from imkd_core.data.bags.recording import Bag
 from imkd_core.errors import DataError
 from imkd_core.health.calibration import CalibrationMonitor, CalibrationSettings
 from imkd_core.health.calibration_rig import rig_findings
-from imkd_core.health.faults import CAMERA_FAULTS, WRONG_SCALE, Finding
+from imkd_core.health.faults import WRONG_SCALE, Finding
 from imkd_core.health.monitor import SensorHealth
 from imkd_core.runtime.slots import SyncSettings
 from imkd_core.types import Frame, SensorRig
 from imkd_ros.bridge.pipeline import Pipeline
 from imkd_ros.bridge.pipeline_settings import PipelineSettings
 from imkd_ros.doctor.facts import Driven
+from imkd_ros.doctor.findings import FindingLog
+from imkd_ros.doctor.pictures import WIDTH_PX
 from imkd_ros.doctor.wanted import Wanted
 
 #: Frames that are looked at, from the first on: half a minute and more.
@@ -25,12 +27,6 @@ _FRAMES = 400
 
 #: Cameras whose motion is followed in a frame; all of a recording that is short.
 _CAMERAS_AT_ONCE, _SHORT_S = 2, 15.0
-
-#: Pictures are decoded no smaller than this, pixels.
-_WIDTH_PX = 640
-
-#: A fault of a picture that shows in a smaller share of the frames is not told.
-_LEAST_SHARE = 0.1
 
 
 def look_at_driving(bag: Bag, wanted: Wanted) -> Driven:
@@ -41,29 +37,24 @@ def look_at_driving(bag: Bag, wanted: Wanted) -> Driven:
         wanted: what the node would listen to.
     """
     health, monitor, rig = SensorHealth(), None, None
-    seen: dict[tuple[str, str], list[Finding]] = {}
-    frames = 0
+    log = FindingLog()
     is_short = (bag.end_ns - bag.start_ns) * 1e-9 < _SHORT_S
     at_once = 0 if is_short else _CAMERAS_AT_ONCE
     pipeline = Pipeline(wanted.sensors, _settings(wanted))
     try:
         for frame in _frames(bag, wanted, pipeline):
-            frames += 1
             if monitor is None or pipeline.rig is not rig:
                 rig = pipeline.rig
                 monitor = CalibrationMonitor(rig, CalibrationSettings(cameras_at_once=at_once))
-            for finding in health.look(frame):
-                if finding.fault in CAMERA_FAULTS and finding.sensor in wanted.sensors.cameras:
-                    seen.setdefault((finding.sensor, finding.fault), []).append(finding)
+            log.add(one for one in health.look(frame) if one.sensor in wanted.sensors.cameras)
             monitor.add(frame)
-            if frames >= _FRAMES:
+            if log.looks >= _FRAMES:
                 break
     finally:
         pipeline.close()
-    lasting = [found[-1] for found in seen.values() if len(found) >= _LEAST_SHARE * frames]
     moving = () if monitor is None or rig is None else _by_motion(monitor, rig)
     judged = frozenset[str]() if monitor is None else monitor.judged
-    return Driven(frames=frames, findings=(*lasting, *moving), judged=judged)
+    return Driven(frames=log.looks, findings=(*log.lasting(), *moving), judged=judged)
 
 
 def _by_motion(monitor: CalibrationMonitor, rig: SensorRig) -> Iterator[Finding]:
@@ -86,7 +77,7 @@ def _settings(wanted: Wanted) -> PipelineSettings:
         base_frame=wanted.base_frame,
         ego_frame=wanted.ego_frame,
         odometry_topic=wanted.odometry_topic,
-        decode_width_px=_WIDTH_PX,
+        decode_width_px=WIDTH_PX,
     )
 
 

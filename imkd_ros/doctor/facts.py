@@ -172,14 +172,15 @@ class Driven:
     """What pictures and scans show while the vehicle drives.
 
     Attributes:
-        frames: that were looked at.
+        frames: that were looked at; of a graph, how often pictures were.
         findings: faults of cameras' pictures, and of calibrations that do not fit the motion.
-        judged: sensors whose calibration the motion told enough about.
+        judged: sensors whose calibration the motion told enough about; None where it was not
+            looked at: on a graph.
     """
 
     frames: int
     findings: tuple[Finding, ...]
-    judged: frozenset[str]
+    judged: frozenset[str] | None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -197,7 +198,7 @@ class Observation:
         frames: TF and ego motion.
         clock: /clock; None for a recording.
         node: the detector; None for a recording.
-        driven: what pictures and scans show while the vehicle drives; None for a graph.
+        driven: what pictures and scans show; None where no picture was looked at.
     """
 
     source: str

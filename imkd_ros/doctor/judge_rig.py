@@ -9,10 +9,11 @@ import numpy as np
 
 from imkd_core.geometry import Float64
 from imkd_core.health.calibration_rig import rig_findings
-from imkd_core.health.check import AMBER, GREEN, RED, Check
-from imkd_core.health.faults import AGAINST_NAME, REMEDIES, SWAPPED, Finding
+from imkd_core.health.check import GREEN, RED, Check
+from imkd_core.health.faults import AGAINST_NAME
 from imkd_core.types import SensorRig
 from imkd_ros.doctor.facts import Driven, Observation
+from imkd_ros.doctor.findings import told_of
 from imkd_ros.doctor.wanted import Wanted
 
 
@@ -37,7 +38,7 @@ def judge_rig(observation: Observation, wanted: Wanted) -> Iterator[Check]:
 
 
 def judge_driven(driven: Driven, wanted: Wanted) -> Iterator[Check]:
-    """Yield what pictures and scans show, and a line on whose calibration fits the motion.
+    """Yield what pictures and scans show, and a line on what was looked at.
 
     Args:
         driven: what was seen of frames.
@@ -45,6 +46,10 @@ def judge_driven(driven: Driven, wanted: Wanted) -> Iterator[Check]:
     """
     for finding in driven.findings:
         yield told_of(finding)
+    if driven.judged is None:
+        found = f"looked at {driven.frames} times: black, frozen, over-exposed, covered, blurred"
+        yield Check(name="pictures", level=GREEN, found=found)
+        return
     wrong = {finding.sensor for finding in driven.findings}
     well = [name for name in wanted.sensors.names if name in driven.judged - wrong]
     names = ", ".join(well) or "not known of any sensor (it takes some seconds of a drive)"
@@ -54,17 +59,6 @@ def judge_driven(driven: Driven, wanted: Wanted) -> Iterator[Check]:
         name="calibration",
         level=GREEN,
         found=f"{driven.frames} frames looked at; seen to fit the vehicle's motion: {names}",
-    )
-
-
-def told_of(finding: Finding) -> Check:
-    """Return the line of a fault of the calibration."""
-    what, _, remedy = REMEDIES[finding.fault].partition("; ")
-    return Check(
-        name=finding.sensor,
-        level=RED if finding.is_certain or finding.fault == SWAPPED else AMBER,
-        found=f"{finding.fault}: {finding.detail or what}",
-        remedy=f"{what}; {remedy}" if finding.detail else remedy,
     )
 
 

@@ -7,12 +7,13 @@ from dataclasses import asdict
 import numpy as np
 
 from imkd_core.health.check import AMBER, RED, Check
-from imkd_core.health.faults import EMPTY, REMEDIES
+from imkd_core.health.faults import CERTAIN, EMPTY, Finding
 from imkd_core.imaging import fits_calibration
 from imkd_core.types import CameraModel
 from imkd_ros.bridge.convert import MAX_RANGE_M
 from imkd_ros.bridge.sensors import RadarSource
 from imkd_ros.doctor.facts import CameraFacts, Observation, RadarFacts
+from imkd_ros.doctor.findings import told_of
 from imkd_ros.doctor.wanted import Role, Wanted, near_names
 
 #: Share of returns beyond the limits that is told.
@@ -145,15 +146,11 @@ def _fields_remedy(facts: RadarFacts, source: RadarSource) -> str:
 
 
 def _judge_returns(name: str, facts: RadarFacts) -> Iterator[Check]:
-    for fault in facts.faults:
+    for fault, since_ns in facts.faults.items():
         if fault == EMPTY and facts.returns.any():
             continue  # told below, with what leaves the returns out
-        yield Check(
-            name=name,
-            level=RED,
-            found=f"dead: {fault}: {REMEDIES[fault].partition(';')[0]}",
-            remedy=REMEDIES[fault].partition("; ")[2],
-        )
+        is_certain = fault in CERTAIN
+        yield told_of(Finding(sensor=name, fault=fault, since_ns=since_ns, is_certain=is_certain))
     total, kept = int(facts.returns.sum()), int(facts.kept.sum())
     filtered = facts.dropped.get("filtered", 0)
     if total and not kept and filtered > total // 2:

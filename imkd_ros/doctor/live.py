@@ -68,7 +68,7 @@ def observe_graph(wanted: Wanted, seconds: float) -> Observation:
 class _Listener:
     def __init__(self, node: Node, executor: SingleThreadedExecutor, wanted: Wanted) -> None:
         self._node, self._executor, self._wanted = node, executor, wanted
-        self._observer = Observer(wanted)
+        self._observer = Observer(wanted, with_pictures=True)
         self._ticks: list[tuple[int, int]] = []
         self._statuses: list[Any] = []
 

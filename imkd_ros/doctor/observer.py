@@ -24,6 +24,7 @@ from imkd_ros.doctor.facts import (
     Observation,
     Traffic,
 )
+from imkd_ros.doctor.pictures import PictureWatch
 from imkd_ros.doctor.sensor_facts import CameraLog, RadarLog
 from imkd_ros.doctor.wanted import Role, Wanted, WantedTopic
 
@@ -98,9 +99,10 @@ class Observer:
 
     Args:
         wanted: what the node would listen to.
+        with_pictures: look at the pixels of an image of each camera now and then.
     """
 
-    def __init__(self, wanted: Wanted) -> None:
+    def __init__(self, wanted: Wanted, *, with_pictures: bool = False) -> None:
         self._wanted = wanted
         self._topics = {topic.name: topic for topic in wanted.topics}
         self._logs = {name: TrafficLog() for name in self._topics}
@@ -114,6 +116,9 @@ class Observer:
         }
         self._radars = {n: RadarLog(n, source) for n, source in wanted.sensors.radars.items()}
         self._images: Counter[str] = Counter()
+        self._pictures = (
+            PictureWatch(wanted.sensors.cameras, self._poses.pose_at) if with_pictures else None
+        )
         self._refusals: Counter[str] = Counter()
 
     @property
@@ -161,7 +166,7 @@ class Observer:
             node: the detector; None for a recording.
             to_clock: turns (N,) times of arrival and the span into the clock that the node goes
                 by; None where they are by it.
-            driven: what pictures and scans show while the vehicle drives; None for a graph.
+            driven: what pictures and scans show of a recording; of a graph they are looked at here.
         """
         convert = to_clock or _as_they_are
         traffic = {name: log.traffic(convert) for name, log in self._logs.items() if log.count}
@@ -180,8 +185,18 @@ class Observer:
             frames=self._frames(traffic, cameras),
             clock=clock,
             node=node,
-            driven=driven,
+            driven=driven or self._glances(),
         )
+
+    def _glances(self) -> Driven | None:
+        """Return what the pictures that came showed; None where none was looked at."""
+        watch = self._pictures
+        if watch is None:
+            return None
+        watch.close()
+        if not watch.looks:
+            return None
+        return Driven(frames=watch.looks, findings=watch.findings, judged=None)
 
     def _look(self, wanted: WantedTopic, arrival_ns: int, decode: Decode) -> None:
         role, sensor = wanted.role, wanted.sensor
@@ -194,9 +209,19 @@ class Observer:
             self._cameras[sensor].on_info(decode())
         elif role is Role.POINTS:
             self._radars[sensor].on_scan(decode())
-        elif self._images[sensor] < _IMAGES:
-            self._images[sensor] += 1
-            self._cameras[sensor].on_image(decode())
+        else:
+            self._look_at_image(sensor, arrival_ns, decode)
+
+    def _look_at_image(self, sensor: str, arrival_ns: int, decode: Decode) -> None:
+        is_early = self._images[sensor] < _IMAGES
+        is_due = self._pictures is not None and self._pictures.is_due(sensor, arrival_ns)
+        if not is_early and not is_due:
+            return
+        message = decode()
+        self._images[sensor] += 1
+        is_whole = self._cameras[sensor].on_image(message)
+        if is_whole and is_due and self._pictures is not None:
+            self._pictures.add(sensor, arrival_ns, message)
 
     def _guarded(self, step: Callable[..., None], *arguments: Any) -> None:
         try:

@@ -53,15 +53,20 @@ class CameraLog:
             return
         self._model, self._info_frame = found.model, found.frame_id
 
-    def on_image(self, message: Any) -> None:
-        """Take in an Image or a CompressedImage; its pixels are not decoded."""
+    def on_image(self, message: Any) -> bool:
+        """Take in an Image or a CompressedImage; its pixels are not decoded.
+
+        Returns:
+            Whether the node would take it, as far as its header tells.
+        """
         try:
             size_px = self._size_px(message)
         except ImkdError as error:
             _count(self._refusals, str(error))
-            return
+            return False
         if len(self._sizes_px) < _MOST_KINDS:
             self._sizes_px[size_px] = None
+        return True
 
     def facts(self) -> CameraFacts:
         """Return what was said."""

@@ -271,7 +271,8 @@ def test_a_clock_that_is_none_is_told(want, clock, level, words):
         ({"dropped": {"implausible": 600}}, RED, "50 % of its returns cannot be"),
         ({"speed_mps": (0.0, 2.0, 90.0)}, AMBER, "faster than 90 m/s"),
         ({"rcs_dbsm": (0.0, 50.0, 90.0)}, AMBER, "above 90 dBsm"),
-        ({"faults": {"frozen": 1}}, RED, "dead: frozen"),
+        ({"faults": {"frozen": 1}}, RED, "frozen: it sends the same"),
+        ({"faults": {"interfered": 1}}, AMBER, "interfered: its returns have become"),
         ({"kept": np.zeros(30, int), "dropped": {"filtered": 1200}}, RED, "filter leaves none"),
     ],
 )

@@ -23,11 +23,11 @@ SECONDS = 2.0
 def look(tmp_path):
     path = write_sensors(tmp_path / "sensors.yaml")
 
-    def listen(trouble, use_sim_time=None):
+    def listen(trouble, use_sim_time=None, seconds=SECONDS):
         settings = read_settings(None, {"sensors_file": str(path)})
         want = wanted(settings, use_sim_time=use_sim_time)
         with driving(trouble):
-            return observe_graph(want, SECONDS), want
+            return observe_graph(want, seconds), want
 
     return listen
 
@@ -39,6 +39,10 @@ def faults(observation, want):
 def test_a_healthy_vehicle_has_no_fault_and_its_facts_are_told(look):
     seen, want = look(Trouble())
     assert faults(seen, want) == {}
+    assert seen.driven.findings == ()
+    searched_s = 2.5  # until the detector is given up
+    assert 2 <= seen.driven.frames <= 4 * (seen.seconds + searched_s) + 2, "four a second"
+    assert all(facts.faults == {} for facts in seen.radars.values())
     assert seen.cameras["CAM_A"].sizes_px == ((128, 64),)
     assert set(seen.frames.ego_from_sensor) == {"CAM_A", "CAM_B", "RADAR"}
     assert seen.frames.speed_mps == pytest.approx(SPEED_MPS, rel=0.01)
@@ -55,6 +59,16 @@ def test_qos_that_does_not_fit_a_dead_radar_and_a_clock_that_stands_are_found(lo
     assert "TRANSIENT_LOCAL" in found["/tf_static"][1]
     assert "/vehicle sends nothing on it" in found["RADAR"][0]
     assert "/clock stands still" in found["clock"][0]
+
+
+def test_a_black_and_a_frozen_camera_and_a_frozen_radar_are_found_with_their_remedies(look):
+    found = faults(*look(Trouble(black=True, frozen=True), seconds=3.0))
+    assert set(found) == {"CAM_A", "CAM_B", "RADAR"}
+    assert found["CAM_A"][0] == "black: its picture is black"
+    assert "lens cap" in found["CAM_A"][1]
+    for name in ("CAM_B", "RADAR"):
+        assert found[name][0].startswith("frozen: it sends the same measurement"), found
+        assert found[name][1].startswith("start its driver again")
 
 
 def test_a_missing_transform_a_stale_clock_and_a_slow_camera_are_found(look):

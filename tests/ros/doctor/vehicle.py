@@ -3,11 +3,13 @@
 
 import threading
 import time
+from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import rclpy
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
@@ -46,6 +48,8 @@ class Trouble:
         stale_s: the stamps of CAM_A are so much too old.
         every: CAM_B sends one of so many images.
         clock_stands: /clock says the same time again and again.
+        black: the pictures of CAM_A are black.
+        frozen: CAM_B and the radar send their first measurement under new stamps.
     """
 
     tf_is_best_effort: bool = False
@@ -54,11 +58,14 @@ class Trouble:
     stale_s: float = 0.0
     every: int = 1
     clock_stands: bool = False
+    black: bool = False
+    frozen: bool = False
 
 
 class _Vehicle:
     def __init__(self, node: Node, trouble: Trouble) -> None:
         self._trouble, self._start_ns = trouble, time.time_ns()
+        self._first_picture = compressed(self._start_ns)
         kinds = {
             "/a/image": Image,
             "/b/image/compressed": CompressedImage,
@@ -90,16 +97,25 @@ class _Vehicle:
         if turn % 5:
             return
         stale_ns = now_ns - round(self._trouble.stale_s * 1e9)
-        self._send("/a/image", image(stale_ns))
+        self._send("/a/image", _dark(image(stale_ns)) if self._trouble.black else image(stale_ns))
         self._send("/a/info", camera_info(stale_ns, "cam_a"))
         self._send("/b/info", camera_info(now_ns, "cam_b"))
         if turn % (5 * self._trouble.every) == 0:
-            self._send("/b/image/compressed", compressed(now_ns))
+            picture = self._first_picture if self._trouble.frozen else compressed(now_ns)
+            picture.header.stamp = to_time(now_ns)
+            self._send("/b/image/compressed", picture)
         if not self._trouble.radar_is_dead:
-            self._send("/radar/points", scan(now_ns, points(turn)))
+            self._send("/radar/points", scan(now_ns, points(0 if self._trouble.frozen else turn)))
 
     def _send(self, topic: str, message: Any) -> None:
         self._publishers[topic].publish(message)
+
+
+def _dark(message: Image) -> Image:
+    """Return an image with the noise of a sensor that gets no light."""
+    noise = np.random.default_rng().integers(0, 9, len(message.data), dtype=np.uint8)
+    message.data = array("B", noise.tobytes())
+    return message
 
 
 @contextmanager
