@@ -55,16 +55,28 @@ _IN_FLEET = (*TRUE_FIGURES, "boxes_per_frame", "flicker")
 #: Heads of columns whose names say too little.
 _TITLES: Mapping[str, str] = {"nds": "NDS", "map": "mAP"}
 
+#: End of a figure's name -> how its unit is written.
+_UNITS: Mapping[str, str] = {
+    "_per_min": ", 1/min",
+    "_mps": ", m/s",
+    "_rad": ", rad",
+    "_m": ", m",
+    "_s": ", s",
+}
+
+#: Said of both gates.
+_WHITE = "White boxes: the true ones; where they are not known, those found."
+
 #: What stands below the pictures of a kind.
 _CAPTIONS: Mapping[str, str] = {
     "mosaic": "Cameras as a driver sees them: boxes in the colour of their class, the front shaded;"
     " arrows: way in 1 s; dots: radar returns, yellow near and dark far. True boxes are thin and "
     "white.",
     "bev": "Seen from above, forward is up: thick edge: front; arrow: way in 1 s; dots: radar "
-    "returns, their lines: radial way in 1 s.",
-    "icam": "I_cam: gate on the cameras' map before fusion, 1 lets it pass.",
-    "irad": "I_rad: gate on the radars' map. Stripes two cells wide are the network's own: it "
-    "enlarges coarse maps with a weight for each place in them.",
+    "returns, their lines: radial way in 1 s. True boxes are white.",
+    "icam": f"I_cam: gate on the cameras' map before fusion, 1 lets it pass. {_WHITE}",
+    "irad": f"I_rad: gate on the radars' map. {_WHITE} Stripes two cells wide are the "
+    "network's own: it enlarges coarse maps with a weight for each place in them.",
 }
 
 #: Events that a page lists, and a line of the fleet; the timeline shows all.
@@ -162,6 +174,12 @@ def render_bag(page: BagPage) -> str:
     )
 
 
+def with_unit(name: str) -> str:
+    """Return a figure's name in words: "track_length_s" is "track length, s"."""
+    end = next((end for end in _UNITS if name.endswith(end)), "")
+    return name.removesuffix(end).replace("_", " ") + _UNITS.get(end, "")
+
+
 def _cards(page: BagPage) -> list[tuple[str, str, str]]:
     """Return (name, value, note) of the summary."""
     frames = page.bag.frames
@@ -215,6 +233,7 @@ def _moment(stamp_ns: int) -> str:
 def _template(name: str) -> "jinja2.Template":
     environment = template_environment()
     environment.filters["figure"] = format_figure
+    environment.filters["with_unit"] = with_unit
     environment.filters["shown"] = lambda text: str(text).replace("_", " ")
     environment.filters["slug"] = lambda text: re.sub(r"[^a-z]+", "-", str(text).lower())
     return environment.get_template(name)

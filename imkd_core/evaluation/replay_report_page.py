@@ -17,12 +17,15 @@ from imkd_core.evaluation.replay_report_files import (
     ClassCurve,
     ReplayedBag,
 )
-from imkd_core.evaluation.replay_report_timeline import FULL, Event, Timeline, shares, timeline
+from imkd_core.evaluation.replay_report_timeline import FULL, Event, Row, Timeline, timeline
 from imkd_core.evaluation.report import StageLatency
 from imkd_core.evaluation.waterfall import WHOLE
 
 #: Page of a recording, in its folder.
 PAGE = "report.html"
+
+#: The levels, from all sensors to none; others come behind.
+_LEVELS = (FULL, "degraded", "camera_only", "radar_only", "blind")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -203,3 +206,14 @@ def first_pictures(bag: ReplayedBag) -> dict[str, str]:
         for kind, name in frame.pictures.items():
             found.setdefault(kind, f"{PICTURES}/{name}")
     return found
+
+
+def shares(row: Row) -> Mapping[str, float]:
+    """Return state -> part of the time that a row is in it; levels from all sensors to none."""
+    spent: dict[str, float] = {}
+    for span in row.spans:
+        spent[span.state] = spent.get(span.state, 0.0) + span.end_s - span.start_s
+    whole = sum(spent.values()) or 1.0
+    ordered = [level for level in _LEVELS if level in spent]
+    ordered += [state for state in spent if state not in _LEVELS]
+    return {state: spent[state] / whole for state in ordered}

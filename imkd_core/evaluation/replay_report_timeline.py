@@ -21,6 +21,12 @@ NOT_DUE = "not due"
 ANSWERED, EMPTY, UNANSWERED = "answered", "empty", "unanswered"
 FULL = "full"
 
+#: Reason of a sensor whose messages ceased.
+SILENT = "silent"
+
+#: A sensor that was in a frame so shortly before the last one, in usual periods, was not due again.
+_DUE_PERIODS = 0.5
+
 #: Spans of several sensors with one cause are one event where they begin and end this near; so are
 #: spans of one sensor with one cause and less than this between them.
 _TOGETHER_S = 0.5
@@ -31,7 +37,7 @@ _REASONS = 3
 #: Reason for which a sensor is missing -> what to do, where no finding tells it.
 REMEDIES: Mapping[str, str] = {
     "never seen": "nothing came on its topic; compare the topic with the sensor file",
-    "silent": "its messages ceased; look at its driver, its power and its link",
+    SILENT: "its messages ceased; look at its driver, its power and its link",
     "late": "its messages came after the frame was due; look at the load of machine and network",
     "lost": "its messages came, but other sensors' frames took their place; compare its rate with "
     "theirs",
@@ -132,10 +138,12 @@ def timeline(bag: ReplayedBag) -> Timeline:
     times_s, period_s = frame_times(frames)
     ends_s = np.append(times_s[1:], times_s[-1:] + period_s)
 
-    def row(name: str, tell: Callable[[ReplayedFrame], _Told]) -> Row:
-        return Row(name=name, spans=_spans([tell(frame) for frame in frames], times_s, ends_s))
+    def row(name: str, tell: Callable[[ReplayedFrame], _Told], due_s: float = 0.0) -> Row:
+        told = _to_the_end([tell(frame) for frame in frames], times_s, due_s)
+        return Row(name=name, spans=_spans(told, times_s, ends_s))
 
-    sensors = tuple(row(name, _telling(name)) for name in sensor_names(bag))
+    due_s = _DUE_PERIODS * period_s
+    sensors = tuple(row(name, _telling(name), due_s) for name in sensor_names(bag))
     answers = row(ANSWERS, _answer)
     gaps = _gaps(times_s, period_s)
     told = [(one.name, span) for one in (*sensors, answers) for span in _troubles(one)]
@@ -190,6 +198,25 @@ def _telling(name: str) -> Callable[[ReplayedFrame], _Told]:
         return (USED if name in frame.age_ms else UNKNOWN), "", ""
 
     return tell
+
+
+def _to_the_end(told: list[_Told], times_s: Float64, due_s: float) -> list[_Told]:
+    """Return what is told of a sensor, where the end of the recording is no silence.
+
+    The last scans of the radars may make a frame that no camera had time for. What is told of a
+    sensor before them holds to the end.
+
+    Args:
+        told: of each frame.
+        times_s: (F,) of the frames.
+        due_s: a sensor that was told otherwise so shortly before the last frame was not due.
+    """
+    count = len(list(takewhile(lambda one: one[:2] == (MISSING, SILENT), reversed(told))))
+    last = len(told) - count - 1
+    if not count or last < 0 or times_s[-1] - times_s[last] >= due_s:
+        return told
+    before = told[last]
+    return told[: last + 1] + [(NOT_DUE, "", "") if before[0] == USED else before] * count
 
 
 def _answer(frame: ReplayedFrame) -> _Told:
@@ -321,14 +348,3 @@ def _event(group: Sequence[tuple[str, Span]], frames: Sequence[ReplayedFrame]) -
 
 def _mean_boxes(frames: Sequence[ReplayedFrame]) -> float | None:
     return float(np.mean([len(frame.classes) for frame in frames])) if frames else None
-
-
-def shares(row: Row) -> Mapping[str, float]:
-    """Return state -> part of the time that a row is in it, the longest first."""
-    spent: dict[str, float] = {}
-    for span in row.spans:
-        spent[span.state] = spent.get(span.state, 0.0) + span.end_s - span.start_s
-    whole = sum(spent.values()) or 1.0
-    return {
-        state: time_s / whole for state, time_s in sorted(spent.items(), key=lambda one: -one[1])
-    }

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imkd_core.evaluation.replay_report_files import FaultSeen, ReplayedBag, ReplayedFrame
-from imkd_core.evaluation.replay_report_timeline import ANSWERS, shares, timeline
+from imkd_core.evaluation.replay_report_page import shares
+from imkd_core.evaluation.replay_report_timeline import ANSWERS, timeline
 
 PERIOD_NS = 100_000_000
 SENSORS = ("CAM_FRONT", "CAM_BACK", "RADAR")
@@ -149,3 +150,22 @@ def test_spans_cover_every_frame_once_and_every_loss_is_in_an_event(reasons):
     lost = {i for i, why in enumerate(reasons) if why in ("silent", "late")}
     told = {i for one in found.events for i in range(one.span.first, one.span.end)}
     assert lost <= told
+
+
+def test_levels_stand_in_their_order_however_long_each_lasted():
+    frames = [frame(i, {"RADAR": "late"} if i < 20 else None) for i in range(30)]
+    assert list(shares(timeline(bag(frames)).levels)) == ["full", "degraded"]
+
+
+def test_the_end_of_a_recording_is_no_silence_of_what_was_not_due_again():
+    cameras = {"CAM_FRONT": "silent", "CAM_BACK": "silent"}
+    black = {"CAM_BACK": "left out: black"}
+    frames = [frame(i, black if i >= 10 else None) for i in range(30)]
+    soon = frames[-1].stamp_ns + PERIOD_NS // 5
+    found = timeline(bag([*frames, frame(30, cameras, stamp_ns=soon)]))
+    assert spans(found.sensors[0])[-1] == (30, 31, "not due", "")
+    (event,) = found.events
+    assert (event.who, event.span.reason, event.lasts) == (("CAM_BACK",), "left out: black", True)
+    late = frames[-1].stamp_ns + PERIOD_NS
+    lost = timeline(bag([*frames, frame(30, cameras, stamp_ns=late)])).events
+    assert [one.span.reason for one in lost] == ["left out: black, then silent", "silent"]
