@@ -28,7 +28,7 @@ from imkd_core.data.bags.recording import Bag, BagMessage, open_bag
 from imkd_core.errors import DataError, ImkdError
 from imkd_core.evaluation.replay_frames import box_mappings
 from imkd_core.geometry import Float64
-from imkd_core.health.degradation import FrameStatus, not_answered
+from imkd_core.health.degradation import Action, FrameStatus, not_answered
 from imkd_core.health.faults import Finding
 from imkd_core.resources import bundle_folder, sensors_file
 from imkd_core.runtime.backends import open_backend
@@ -36,6 +36,7 @@ from imkd_core.runtime.bundle import load_bundle
 from imkd_core.runtime.detector import Detector
 from imkd_core.types import Detections, Frame, SensorRig
 from imkd_ros.bridge.assembly import backend_settings, capped, pipeline_settings, thresholds
+from imkd_ros.bridge.calibration_watch import CalibrationWatch
 from imkd_ros.bridge.convert_out import COVARIANCE_DIAGONAL, from_objects_cloud
 from imkd_ros.bridge.decoding import PendingFrame
 from imkd_ros.bridge.parameters import NodeSettings
@@ -55,7 +56,7 @@ class Outcome:
 
     Attributes:
         status: level, outcome, sensors used and missing.
-        findings: faults of sensors that still send.
+        findings: faults of sensors that still send, and of the calibration.
         odom_from_ego: (4, 4) pose of the vehicle; None where it is not known.
         frame: what the detector saw; None where nothing of it could be used.
         detections: what is given out; None where nothing is.
@@ -98,6 +99,7 @@ class Replay:
         self._policy = policy_of(settings)
         self._pipeline = self._new_pipeline()
         self._watch = self._new_watch()
+        self._calibration = CalibrationWatch(settings.flag("health.watch_calibration"))
         self.class_names = self.bundle.head.class_names
         self.unreadable: Counter[str] = Counter()
 
@@ -113,8 +115,8 @@ class Replay:
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """Faults of the sensors of the frame just yielded; a bad sensor may be left out of it."""
-        return self._watch.findings
+        """Faults of the sensors and the calibration of the frame just yielded."""
+        return (*self._watch.findings, *self._calibration.findings)
 
     @property
     def counters(self) -> Mapping[str, Mapping[str, int]]:
@@ -143,6 +145,7 @@ class Replay:
         self._pipeline.close()
         self._pipeline = self._new_pipeline()
         self._watch = self._new_watch()
+        self._calibration.reset()
         self.unreadable.clear()
         detector = Detector(
             self.bundle,
@@ -161,7 +164,7 @@ class Replay:
         judged = judge(pending, self._watch, self.sensors, self._policy)
         known = Outcome(
             status=judged.status,
-            findings=self._watch.findings,
+            findings=self.findings,
             odom_from_ego=pending.odom_from_ego,
             frame=judged.frame,
         )
@@ -172,7 +175,9 @@ class Replay:
             return dataclasses.replace(known, status=status, error=error)
         if detections is not None:
             detections = capped(detections, self._settings.count("post.max_boxes"))
-        return dataclasses.replace(known, detections=detections)
+        if judged.action == Action.PUBLISH and judged.frame is not None:
+            self._calibration.look(judged.frame, self._pipeline.rig)
+        return dataclasses.replace(known, findings=self.findings, detections=detections)
 
     def close(self) -> None:
         """Give the model back."""

@@ -43,6 +43,7 @@ class CalibrationSettings:
         rig, tracks, camera, radar: of the parts.
         cameras_at_once: cameras whose pictures are followed in one frame, in turn; 0 for all. One
             is cheap and takes as many times longer as there are cameras.
+        rest_frames: after every frame that begins to follow, as many are passed over.
         pairs: of pictures that a camera is judged by, the newest, and scans: of a radar.
         scans: see `pairs`.
         new_pairs: after so many the camera is judged again, and new_scans: the radar.
@@ -56,6 +57,7 @@ class CalibrationSettings:
     camera: CameraSettings = field(default_factory=CameraSettings)
     radar: RadarSettings = field(default_factory=RadarSettings)
     cameras_at_once: int = 1
+    rest_frames: int = 0
     pairs: int = 48
     scans: int = 60
     new_pairs: int = 6
@@ -106,7 +108,7 @@ class CalibrationMonitor:
     def reset(self) -> None:
         """Forget all frames; what the numbers alone tell stays."""
         settings = self._settings
-        self._newest_ns, self._turn = 0, 0
+        self._newest_ns, self._turn, self._rest = 0, 0, 0
         self._cameras = {n: _Camera(pairs=deque(maxlen=settings.pairs)) for n in self._rig.cameras}
         self._radars = {
             n: _Radar(echoes=deque(maxlen=settings.scans), ranges_m=deque(maxlen=settings.scans))
@@ -135,12 +137,10 @@ class CalibrationMonitor:
 
     def _follow_cameras(self, frame: Frame) -> None:
         """Follow what was held since the frame before, and hold the pictures that come next."""
-        names, count = list(self._cameras), self._settings.cameras_at_once
-        due = {names[(self._turn + i) % len(names)] for i in range(count)} if names else set()
-        self._turn += count
+        due = self._due()
         for name, camera in self._cameras.items():
             image, held, camera.held = frame.cameras.get(name), camera.held, None
-            is_due = not count or name in due
+            is_due = name in due
             if image is None or not (is_due or held):
                 continue
             pose = _pose(frame, image.stamp_ns)
@@ -151,6 +151,16 @@ class CalibrationMonitor:
                 self._pair(camera, held, grey, pose)
                 self._judge_camera(name, frame.stamp_ns)
             camera.held = (image.stamp_ns, grey, pose) if is_due else None
+
+    def _due(self) -> set[str]:
+        """Return the cameras that are followed from this frame on."""
+        names, count = list(self._cameras), self._settings.cameras_at_once
+        self._rest -= 1
+        if self._rest >= 0:
+            return set()
+        self._rest = self._settings.rest_frames
+        first, self._turn = self._turn, self._turn + count
+        return {names[(first + i) % len(names)] for i in range(count)} if count else set(names)
 
     def _pair(
         self, camera: _Camera, held: tuple[int, Grey, Float64], grey: Grey, pose: Float64

@@ -251,6 +251,13 @@ _SPECS = (
         "that is frozen or black, a radar that is frozen or empty. Other faults are told alone.",
     ),
     ParameterSpec(
+        name="health.watch_calibration",
+        default=True,
+        is_live=True,
+        description="Watch the calibration of cameras and radars while the vehicle drives, beside "
+        "the answers, and tell what is wrong with it; nothing is left out of the frames for it.",
+    ),
+    ParameterSpec(
         name="policy.degraded",
         default="publish",
         choices=("publish", "publish_empty", "stop"),

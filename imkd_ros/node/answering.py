@@ -13,6 +13,7 @@ from imkd_ros.bridge.decoding import PendingFrame
 from imkd_ros.bridge.policy import Judged, judge, no_boxes, status_of
 from imkd_ros.bridge.sensor_watch import SensorWatch
 from imkd_ros.bridge.sensors import SensorSet
+from imkd_ros.node.calibration import CalibrationAside
 from imkd_ros.node.health import InferenceState
 from imkd_ros.node.mosaic import Mosaic, Scene
 from imkd_ros.node.outputs import Outputs
@@ -48,6 +49,7 @@ class Answering:
         policy: what is done at each level.
         max_boxes: published at most.
         mosaic: draws frames that were answered.
+        calibration: watches them.
 
     Attributes:
         policy, max_boxes: as given; may be changed at any time.
@@ -66,6 +68,7 @@ class Answering:
         policy: Policy,
         max_boxes: int,
         mosaic: Mosaic,
+        calibration: CalibrationAside,
     ) -> None:
         self._sensors = sensors
         self._detector = detector
@@ -77,6 +80,7 @@ class Answering:
         self.policy = policy
         self.max_boxes = max_boxes
         self._mosaic = mosaic
+        self._calibration = calibration
         self._worker: NewestWorker[_Job] | None = None
         self._newest_ns = 0
 
@@ -94,12 +98,14 @@ class Answering:
         if waiting is not None:
             self._tell(waiting.frame, not_answered("the node was deactivated"))
         self._mosaic.stop()
+        self._calibration.stop()
 
     def check(self) -> None:
         """Raise what ended the thread, if anything did."""
         if self._worker is not None:
             self._worker.check()
         self._mosaic.check()
+        self._calibration.check()
 
     def offer(self, frame: PendingFrame, rig: SensorRig, now_ns: int) -> None:
         """Take in the next frame.
@@ -186,11 +192,15 @@ class Answering:
         self._state.withheld = ""
         self._status.tell(judged.status)
         self._outputs.publish_latency(stage_ms, detections.stamp_ns)
-        if self._mosaic.is_due and judged.frame is not None:
+        if judged.frame is None:
+            return
+        self._calibration.offer(judged.frame, job.rig)
+        if self._mosaic.is_due:
             self._mosaic.offer(self._scene(judged.frame, judged, detections, job.rig))
 
     def _scene(self, frame: Frame, judged: Judged, detections: Detections, rig: SensorRig) -> Scene:
-        suspect = {one.sensor: one.fault for one in self._watch.findings}
+        findings = (*self._watch.findings, *self._calibration.findings)
+        suspect = {one.sensor: one.fault for one in findings}
         missing = judged.status.missing
         return Scene(frame=frame, rig=rig, detections=detections, missing=missing, suspect=suspect)
 

@@ -36,8 +36,9 @@ class InferenceState:
         refusal: why the last frame was not answered; empty when it was.
         latency: of the last frames.
         is_time_standing: the clock gives 0: sim time without a /clock.
-        findings: faults of the sensors of the last frame that was inferred.
+        findings: faults of the sensors of the last frame that was inferred, and of the calibration.
         masked: sensors that were left out of it.
+        judged: sensors whose calibration driving has told enough about.
         substitution: why another backend runs the model than was asked for; empty = none does.
         withheld: what the policy did with the last frame instead of answering it; empty = nothing.
         is_answering: a frame is being answered.
@@ -54,6 +55,7 @@ class InferenceState:
     is_time_standing: bool = False
     findings: tuple[Finding, ...] = ()
     masked: frozenset[str] = frozenset()
+    judged: frozenset[str] = frozenset()
     substitution: str = ""
     withheld: str = ""
     is_answering: bool = False
@@ -187,7 +189,12 @@ class HealthMonitor:
     def _calibration(self, pipeline: Pipeline, state: InferenceState, now_ns: int) -> Status:
         lacking = pipeline.uncalibrated
         rig = pipeline.rig
-        values = {"in the rig": ", ".join([*rig.cameras, *rig.radars]), **lacking}
+        in_rig = [*rig.cameras, *rig.radars]
+        values = {
+            "in the rig": ", ".join(in_rig),
+            "judged by driving": ", ".join(n for n in in_rig if n in state.judged),
+            **lacking,
+        }
         if not lacking:
             return Status(name="calibration", level=OK, message="complete", values=values)
         if not state.is_active or self._is_starting(now_ns):

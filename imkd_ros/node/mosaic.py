@@ -1,27 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the cameras saw, with boxes on it, as one picture: drawn for people while somebody looks.
 
-Drawing takes longer than a frame may wait: a thread of its own, which gives way to all others,
-draws now and then the newest scene, and is never waited for. What goes wrong in it is told and
-hurts no answer. No ROS in here.
+Drawing takes longer than a frame may wait: it is done aside, now and then, of the newest scene.
+No ROS in here.
 """
 
-import contextlib
-import os
-import sys
-import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from imkd_core.drawing import Picture
-from imkd_core.errors import ImkdError
 from imkd_core.types import Detections, Frame, SensorRig
 from imkd_core.visualization import camera_mosaic
-from imkd_ros.node.worker import NewestWorker
-
-#: How much the drawing thread gives way, as nice(1) counts.
-_NICENESS = 10
+from imkd_ros.node.aside import Aside
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,11 +80,12 @@ class Mosaic:
     ) -> None:
         self._is_wanted = is_wanted
         self._publish = publish
-        self._log = log
         self.rate_hz = rate_hz
         self.tile_width_px = tile_width_px
         self._paint = paint
-        self._worker: NewestWorker[Scene] | None = None
+        self._aside: Aside[Scene] = Aside(
+            self._work, trouble="the mosaic could not be drawn", log=log, name="imkd_mosaic"
+        )
         self._due_s = 0.0
 
     @property
@@ -103,41 +95,16 @@ class Mosaic:
 
     def offer(self, scene: Scene) -> None:
         """Have a scene drawn, unless a newer one comes before its turn; returns at once."""
-        if self._worker is None:
-            self._worker = NewestWorker(self._work, self._on_refusal, "imkd_mosaic")
         self._due_s = time.monotonic() + 1.0 / self.rate_hz
-        self._worker.offer(scene)
+        self._aside.offer(scene)
 
     def check(self) -> None:
         """Tell what ended the thread, if anything did; the next scene starts another."""
-        if self._worker is None:
-            return
-        try:
-            self._worker.check()
-        except RuntimeError as error:
-            cause = error.__cause__
-            self._log(
-                "the mosaic could not be drawn, boxes go on; a bug, please report it: "
-                f"{type(cause).__name__}: {cause}"
-            )
-            self.stop()
+        self._aside.check()
 
     def stop(self) -> None:
         """Let the picture in hand be finished, and join the thread."""
-        worker, self._worker = self._worker, None
-        if worker is not None:
-            worker.stop()
+        self._aside.stop()
 
     def _work(self, scene: Scene) -> None:
-        _give_way()
         self._publish(self._paint(scene, self.tile_width_px), scene.frame.stamp_ns)
-
-    def _on_refusal(self, error: ImkdError) -> None:
-        self._log(f"the mosaic could not be drawn: {error}")
-
-
-def _give_way() -> None:
-    """Let all other threads run first; on Linux niceness belongs to the thread."""
-    if sys.platform.startswith("linux"):
-        with contextlib.suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)

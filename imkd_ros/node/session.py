@@ -15,6 +15,7 @@ from imkd_core.runtime.backends import open_backend
 from imkd_core.runtime.bundle import load_bundle
 from imkd_core.runtime.detector import Detector
 from imkd_ros.bridge.assembly import backend_settings, pipeline_settings, thresholds
+from imkd_ros.bridge.calibration_watch import CalibrationWatch
 from imkd_ros.bridge.decoding import PendingFrame
 from imkd_ros.bridge.parameters import NodeSettings
 from imkd_ros.bridge.pipeline import Pipeline
@@ -23,6 +24,7 @@ from imkd_ros.bridge.sensor_watch import SensorWatch
 from imkd_ros.bridge.sensors import load_sensor_set
 from imkd_ros.bridge.tally import FRAMES, Problem
 from imkd_ros.node.answering import Answering
+from imkd_ros.node.calibration import CalibrationAside
 from imkd_ros.node.diagnostics import LEVELS, diagnostic_array, levels
 from imkd_ros.node.health import HealthMonitor, InferenceState
 from imkd_ros.node.inputs import Inputs
@@ -89,6 +91,9 @@ class Session:
             settings.number("diagnostics.latency_warn_ms"),
         )
         self._watch = SensorWatch(self._pipeline.tally, settings.flag("health.mask_bad_sensors"))
+        self._calibration = CalibrationAside(
+            CalibrationWatch(settings.flag("health.watch_calibration")), self._log.error
+        )
         self._throttle = Throttle(WARNING_S)
         self._levels: dict[str, int] = {}
         self._published_s = 0.0
@@ -106,6 +111,7 @@ class Session:
             policy=policy,
             max_boxes=settings.count("post.max_boxes"),
             mosaic=self._mosaic,
+            calibration=self._calibration,
         )
 
     def _open_topics(self) -> None:
@@ -178,6 +184,7 @@ class Session:
         """Forget readings, ego motion and earlier frames."""
         self._pipeline.reset()
         self._watch.reset()
+        self._calibration.reset()
         self._detector.reset_memory("asked to")
 
     def apply(self, settings: NodeSettings) -> None:
@@ -190,6 +197,7 @@ class Session:
         self._health.timeout_ns = settings.nanoseconds("diagnostics.sensor_timeout_sec")
         self._health.latency_warn_ms = settings.number("diagnostics.latency_warn_ms")
         self._watch.masks_bad_sensors = settings.flag("health.mask_bad_sensors")
+        self._calibration.want(settings.flag("health.watch_calibration"))
         self._answering.policy = policy_of(settings)
         self._answering.max_boxes = settings.count("post.max_boxes")
         self._mosaic.rate_hz = settings.number("debug.mosaic_rate_hz")
@@ -245,7 +253,8 @@ class Session:
             self._warn(problem)
         self._health.note_problems(problems, now_ns)
         self._state.has_subscriber = self._outputs.has_subscriber
-        self._state.findings, self._state.masked = self._watch.findings, self._watch.masked
+        self._state.findings = (*self._watch.findings, *self._calibration.findings)
+        self._state.masked, self._state.judged = self._watch.masked, self._calibration.judged
         self._state.substitution = self._backend.substitution
         self._state.is_time_standing = now_ns == 0 and self._steady_s() > self._clock_due_s
         if self._state.is_active:

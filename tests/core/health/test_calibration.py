@@ -145,6 +145,12 @@ def test_cameras_that_are_swapped_are_told_both(frames):
     assert {("CAM_FRONT", SWAPPED), ("CAM_BACK_LEFT", SWAPPED)} <= found
 
 
+def test_with_rests_a_camera_is_judged_later_by_every_second_picture(long_drive):
+    settings = replace(ALL, rest_frames=1)
+    assert {"CAM_FRONT", "CAM_BACK_LEFT"} <= watched(RIG, long_drive, settings).judged
+    assert "CAM_FRONT" not in watched(RIG, long_drive[:28], settings).judged
+
+
 def test_in_turn_every_camera_is_judged_later(long_drive):
     monitor = watched(RIG, long_drive, replace(ALL, cameras_at_once=1))
     assert {"CAM_FRONT", "CAM_BACK_LEFT"} <= monitor.judged

@@ -45,6 +45,7 @@ class Bench:
 
     def __init__(self, policy=None):
         self.told, self.published, self.error = [], [], None
+        self.watched = []
         self.has_subscriber = True
         self.begun, self.free = threading.Semaphore(0), threading.Event()
         self.free.set()
@@ -61,6 +62,7 @@ class Bench:
             policy=policy or Policy(),
             max_boxes=10,
             mosaic=SimpleNamespace(is_due=False, stop=lambda: None, check=lambda: None),
+            calibration=SimpleNamespace(offer=self.watch, stop=lambda: None, check=lambda: None),
         )
         self.answering.start()
 
@@ -78,6 +80,10 @@ class Bench:
     def publish(self, detections):
         self.published.append(detections.stamp_ns)
         return 0.0
+
+    def watch(self, frame, rig):
+        assert self.published[-1] == frame.stamp_ns, "after its answer went out"
+        self.watched.append((frame.stamp_ns, sorted(frame.cameras)))
 
     def publish_latency(self, stage_ms, stamp_ns):
         """Nobody listens to it."""
@@ -169,6 +175,16 @@ def test_what_the_policy_withholds_is_counted_and_forgotten_with_the_next_answer
     bench.wait(1)
     assert (bench.state.withheld, bench.state.frames_withheld) == ("", 2)
     assert bench.state.frames_out == 1
+
+
+def test_the_calibration_is_watched_in_frames_that_were_answered_and_in_no_others(bench):
+    bench.answering.policy = Policy(radar_only=Action.PUBLISH_EMPTY)
+    bench.offer(frame_of(0))
+    bench.wait(1)
+    bench.offer(frame_of(1, "R"))
+    bench.wait(1)
+    bench.answering.stop()
+    assert bench.watched == [(frame_of(0).stamp_ns, ["A"])]
 
 
 def test_empty_arrays_of_the_blind_come_where_asked_for_and_never_go_back_in_time(bench):
