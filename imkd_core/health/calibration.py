@@ -31,6 +31,7 @@ from imkd_core.health.calibration_radar import (
 )
 from imkd_core.health.calibration_rig import RigSettings, rig_findings
 from imkd_core.health.calibration_tracks import Grey, TrackSettings, follow, small_grey
+from imkd_core.health.calibration_verdict import Verdict
 from imkd_core.health.faults import SWAPPED, TURNED, WRONG_SCALE, WRONG_SPEEDS, Finding
 from imkd_core.types import Frame, RadarCloud, SensorRig
 
@@ -181,8 +182,7 @@ class CalibrationMonitor:
         verdict = camera_verdict(name, self._rig.cameras, tuple(camera.pairs), settings.camera)
         if verdict is not None:
             self.judged |= {name}
-            faults = {verdict.fault: (verdict.detail, verdict.is_certain)} if verdict.fault else {}
-            self._tell(name, (SWAPPED, TURNED), faults, stamp_ns)
+            self._tell(name, (SWAPPED, TURNED), verdict, stamp_ns)
 
     def _take_scan(self, name: str, scan: RadarCloud, frame: Frame) -> None:
         radar = self._radars[name]
@@ -215,32 +215,25 @@ class CalibrationMonitor:
             return
         radar.unjudged = 0
         text = range_fault(np.concatenate(radar.ranges_m), settings.radar)
-        self._tell(name, (WRONG_SCALE,), {WRONG_SCALE: (text, True)} if text else {}, stamp_ns)
+        scale = Verdict(fault=WRONG_SCALE, detail=text, is_certain=True) if text else Verdict()
+        self._tell(name, (WRONG_SCALE,), scale, stamp_ns)
         verdict = radar_verdict(motion_error(radar.echoes, settings.radar), settings.radar)
         if verdict is not None:
             self.judged |= {name}
-            faults = {verdict.fault: (verdict.detail, False)} if verdict.fault else {}
-            self._tell(name, (TURNED, WRONG_SPEEDS), faults, stamp_ns)
+            self._tell(name, (TURNED, WRONG_SPEEDS), verdict, stamp_ns)
 
-    def _tell(
-        self,
-        sensor: str,
-        asked: tuple[str, ...],
-        found: dict[str, tuple[str, bool]],
-        stamp_ns: int,
-    ) -> None:
+    def _tell(self, sensor: str, asked: tuple[str, ...], verdict: Verdict, stamp_ns: int) -> None:
         """Remember which of the faults asked for a sensor has; since when stays as it was."""
-        for fault in asked:
-            before = self._told.pop((sensor, fault), None)
-            if fault in found:
-                detail, is_certain = found[fault]
-                self._told[sensor, fault] = Finding(
-                    sensor=sensor,
-                    fault=fault,
-                    since_ns=before.since_ns if before else stamp_ns,
-                    is_certain=is_certain,
-                    detail=detail,
-                )
+        before = {fault: self._told.pop((sensor, fault), None) for fault in asked}
+        if verdict.fault:
+            known = before[verdict.fault]
+            self._told[sensor, verdict.fault] = Finding(
+                sensor=sensor,
+                fault=verdict.fault,
+                since_ns=known.since_ns if known else stamp_ns,
+                is_certain=verdict.is_certain,
+                detail=verdict.detail,
+            )
 
 
 def _pose(frame: Frame, stamp_ns: int) -> Float64 | None:

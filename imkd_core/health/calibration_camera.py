@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from imkd_core.geometry import Float64, invert_transform
 from imkd_core.health.calibration_tracks import rays
+from imkd_core.health.calibration_verdict import Verdict
 from imkd_core.health.faults import SWAPPED, TURNED
 from imkd_core.types import CameraModel
 
@@ -96,21 +97,6 @@ class Turn:
     moving: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class CameraVerdict:
-    """What was found.
-
-    Attributes:
-        fault: `SWAPPED`, `TURNED`, or "" while all is well.
-        detail: in words.
-        is_certain: whether its pictures had better not be used.
-    """
-
-    fault: str = ""
-    detail: str = ""
-    is_certain: bool = False
-
-
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Sights:
     """M points of all pairs: rays (M, 3) in the camera, and its motion between them."""
@@ -176,7 +162,7 @@ def camera_verdict(
     cameras: Mapping[str, CameraModel],
     pairs: Sequence[Pair],
     settings: CameraSettings,
-) -> CameraVerdict | None:
+) -> Verdict | None:
     """Return what is wrong with a camera's calibration; None where it cannot be judged.
 
     Args:
@@ -193,14 +179,14 @@ def camera_verdict(
         other = _looks_like(name, cameras, pairs, turn, settings)
         if other:
             detail = f"its pictures fit the calibration of '{other}'"
-            return CameraVerdict(fault=SWAPPED, detail=detail, is_certain=True)
+            return Verdict(fault=SWAPPED, detail=detail, is_certain=True)
     is_slight = settings.turned_rad < angle_rad < settings.slight_rad
     if turn.share < settings.lost_share and not is_slight:
         detail = f"only {100 * turn.share:.0f} % of what moves in its pictures moves as foretold"
-        return CameraVerdict(fault=TURNED, detail=detail, is_certain=True)
+        return Verdict(fault=TURNED, detail=detail, is_certain=True)
     if angle_rad > settings.turned_rad:
-        return CameraVerdict(fault=TURNED, detail=_words(turn))
-    return CameraVerdict()
+        return Verdict(fault=TURNED, detail=_words(turn))
+    return Verdict()
 
 
 def _looks_like(

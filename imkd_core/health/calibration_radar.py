@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imkd_core.geometry import Float64
+from imkd_core.health.calibration_verdict import Verdict
 from imkd_core.health.faults import TURNED, WRONG_SPEEDS
 
 
@@ -96,19 +97,6 @@ class MotionError:
     share: float
 
 
-@dataclass(frozen=True, kw_only=True)
-class RadarVerdict:
-    """What was found.
-
-    Attributes:
-        fault: `TURNED`, `WRONG_SPEEDS`, or "" while all is well.
-        detail: in words.
-    """
-
-    fault: str = ""
-    detail: str = ""
-
-
 def echoes_of(
     azimuth_rad: Float64, radial_mps: Float64, expected_mps: Float64, settings: RadarSettings
 ) -> Echoes | None:
@@ -171,7 +159,7 @@ def motion_error(scans: Collection[Echoes], settings: RadarSettings) -> MotionEr
     )
 
 
-def radar_verdict(error: MotionError | None, settings: RadarSettings) -> RadarVerdict | None:
+def radar_verdict(error: MotionError | None, settings: RadarSettings) -> Verdict | None:
     """Return what cannot be of a radar's calibration; None where it cannot be judged.
 
     Args:
@@ -182,7 +170,7 @@ def radar_verdict(error: MotionError | None, settings: RadarSettings) -> RadarVe
         return None
     if abs(error.scale) < 0.3:
         detail = "what stands seems to move as fast as the vehicle: own motion is taken out twice"
-        return RadarVerdict(fault=WRONG_SPEEDS, detail=detail)
+        return Verdict(fault=WRONG_SPEEDS, detail=detail)
     if error.yaw_spread_rad > settings.known_rad:
         return None
     degrees = float(np.degrees(error.yaw_rad))
@@ -190,15 +178,15 @@ def radar_verdict(error: MotionError | None, settings: RadarSettings) -> RadarVe
         detail = f"they are {error.scale:.2f} times those of the odometry"
         if abs(error.scale - 2) < settings.scale:
             detail += ": own motion, which should have been taken out, may still be in them"
-        return RadarVerdict(fault=WRONG_SPEEDS, detail=detail)
+        return Verdict(fault=WRONG_SPEEDS, detail=detail)
     if abs(error.yaw_rad) > settings.yaw_rad:
         detail = (
             f"its yaw is off by {degrees:+.1f} degrees, as its returns from standing things show"
         )
         if abs(degrees) > 150:
             detail += " (or the sign of its speeds is wrong)"
-        return RadarVerdict(fault=TURNED, detail=detail)
-    return RadarVerdict()
+        return Verdict(fault=TURNED, detail=detail)
+    return Verdict()
 
 
 def range_fault(ranges_m: Float64, settings: RadarSettings) -> str:
