@@ -26,8 +26,8 @@ NEAR_M = 0.3
 _SMALL_BOX_PX = 28.0
 #: Corners that lines over a picture join: the edges, and a cross on the front face.
 _BOX_LINES = (*BOX_EDGES, (0, 2), (1, 3))
-#: Pieces that a line is cut into where a lens bends it.
-_PIECES = 8
+#: Pieces that a line is cut into where a lens bends it, and from which length on, pixels.
+_PIECES, _LONG_PX = 4, 60.0
 #: No line is drawn farther from the axis of a lens.
 _STEEPEST_RAD = math.radians(88.0)
 
@@ -217,13 +217,27 @@ def image_lines(
     lines = np.concatenate([corners[:, list(_BOX_LINES)].reshape(-1, 2, 3), ways])
     owners = np.concatenate([np.repeat(np.arange(len(boxes)), len(_BOX_LINES)), moving])
     ahead = lines_ahead(transform_points(cam_from_reference, lines))
-    pieces = _PIECES if camera.is_distorted else 1
+    straight, _ = project_points(camera.pixel_from_cam, ahead)
+    length_px = np.hypot(*(straight[::2] - straight[1::2]).T)
+    is_long = (length_px > _LONG_PX) & camera.is_distorted
+    found = [
+        _pieces(camera, ahead[chosen], owners[chosen], pieces)
+        for chosen, pieces in (((length_px >= 0) & ~is_long, 1), (is_long, _PIECES))
+    ]
+    ends, kept = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    return ImageLines(ends_px=ends, labels=boxes.labels[kept])
+
+
+def _pieces(
+    camera: CameraModel, lines_cam: Float64, owners: NDArray[np.int64], pieces: int
+) -> tuple[Float64, NDArray[np.int64]]:
+    """Return (M, 2, 2) pieces of (L, 2, 3) lines on the picture, and (M,) of their owners."""
     parts = np.linspace(0.0, 1.0, pieces + 1)[:, None]
-    points = ahead[:, :1] + parts * (ahead[:, 1:] - ahead[:, :1])
+    points = lines_cam[:, :1] + parts * (lines_cam[:, 1:] - lines_cam[:, :1])
     pixels = _lens_pixels(camera, points.reshape(-1, 3)).reshape(-1, pieces + 1, 2)
     ends = np.stack([pixels[:, :-1], pixels[:, 1:]], axis=2).reshape(-1, 2, 2)
     ends, kept = _on_picture(ends, (camera.width_px, camera.height_px))
-    return ImageLines(ends_px=ends, labels=boxes.labels[np.repeat(owners, pieces)[kept]])
+    return ends, np.repeat(owners, pieces)[kept]
 
 
 def _cam_from_reference(camera: CameraModel, reference_from_ego: ArrayLike) -> Float64:

@@ -16,6 +16,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 from imkd_core.errors import ImkdError
 from imkd_core.resources import sensors_file
+from imkd_ros.bridge.annotation_topics import annotation_topics
 from imkd_ros.bridge.sensors import SensorSet, load_sensor_set
 from imkd_ros.graph.options import GraphOptions
 
@@ -102,13 +103,14 @@ def enclaves(
     node = GraphOptions(bag=Path(), recording=Path(), namespace=namespace).node
     inputs = (*sensor_topics(sensors, namespace), *_TF, odometry_topic)
     outputs = tuple(f"{node}/{name}" for name in _OUTPUTS)
+    annotations = tuple(f"{node}/{t}" for t in annotation_topics(sensors.cameras).values())
     lifecycle = tuple(f"{node}/{name}" for name in _LIFECYCLE)
     return (
         Enclave(
             path="/imkd/detector",
             node="imkd_detector",
             namespace=node.rpartition("/")[0] or "/",
-            publishes=(*outputs, "/diagnostics", *_LOGS),
+            publishes=(*outputs, *annotations, "/diagnostics", *_LOGS),
             hears=(*inputs, "/clock"),
             serves=(*lifecycle, *(f"{node}/{name}" for name in _PARAMETERS), f"{node}/reset"),
         ),

@@ -170,7 +170,7 @@ class Answering:
             self._state.is_answering = False
         self._state.refusal = ""
         if judged.action != Action.PUBLISH or detections is None:
-            self._withhold(judged, detections)
+            self._withhold(job, judged, detections)
         else:
             self._finish(job, judged, detections, begin_s, images_ms)
 
@@ -178,7 +178,8 @@ class Answering:
         self, job: _Job, judged: Judged, detections: Detections, begin_s: float, images_ms: float
     ) -> None:
         """Publish an answer and what it took."""
-        publish_ms = self._publish(capped(detections, self.max_boxes))
+        published = capped(detections, self.max_boxes)
+        publish_ms = self._publish(published)
         stage_ms = {
             "sync": job.sync_ms,
             "queue": (begin_s - job.offered_s) * 1e3,
@@ -192,6 +193,7 @@ class Answering:
         self._state.withheld = ""
         self._status.tell(judged.status)
         self._outputs.publish_latency(stage_ms, detections.stamp_ns)
+        self._outputs.publish_annotations(job.frame, job.rig, published)
         if judged.frame is None:
             return
         self._calibration.offer(judged.frame, job.rig)
@@ -204,13 +206,15 @@ class Answering:
         missing = judged.status.missing
         return Scene(frame=frame, rig=rig, detections=detections, missing=missing, suspect=suspect)
 
-    def _withhold(self, judged: Judged, empty: Detections | None) -> None:
+    def _withhold(self, job: _Job, judged: Judged, empty: Detections | None) -> None:
         """Do with a frame that is not answered what the policy says."""
         if empty is not None:
             self._publish(empty)
         self._state.frames_withheld += 1
         self._state.withheld = judged.status.outcome
         self._status.tell(judged.status)
+        nothing = no_boxes(job.frame.stamp_ns, self._class_names)
+        self._outputs.publish_annotations(job.frame, job.rig, nothing)
 
     def _on_refusal(self, error: ImkdError) -> None:
         """A frame could not be answered; runs in the inference thread."""

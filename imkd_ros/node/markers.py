@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Boxes as visualization_msgs markers: edges, velocity arrows, labels.
+"""Boxes as visualization_msgs markers: edges, velocity arrows, labels; lines over images.
 
 Each array begins with DELETEALL, so that boxes of the frame before vanish with it, also where a
 frame was lost on the way.
@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from geometry_msgs.msg import Point
 from std_msgs.msg import ColorRGBA
-from visualization_msgs.msg import Marker, MarkerArray
+from visualization_msgs.msg import ImageMarker, Marker, MarkerArray
 
+from imkd_core.camera_view import ImageLines
 from imkd_core.drawing import class_color
 from imkd_core.geometry import BOX_EDGES, box_corners
 from imkd_core.types import Detections
@@ -22,6 +23,9 @@ ARROW_S = 1.0
 
 #: Slower objects get no arrow, metres a second.
 MIN_SPEED_MPS = 0.3
+
+#: Width of the lines over an image, in its pixels.
+IMAGE_LINE_PX = 2.0
 
 
 def marker_color(label: int, alpha: float = 1.0) -> Any:
@@ -51,6 +55,27 @@ def detection_markers(detections: Detections, frame_id: str, stamp: Any) -> Any:
         marker.header.stamp = stamp
         marker.frame_locked = False
     return MarkerArray(markers=markers)
+
+
+def image_marker(lines: ImageLines, camera: str, stamp: Any) -> Any:
+    """Return a `visualization_msgs/ImageMarker` of the lines over one image; none too.
+
+    One list of lines, each with the colour of its class: a viewer that keeps the newest message of
+    a topic shows all of an image, and nothing of the one before.
+
+    Args:
+        lines: in the pixels of the image.
+        camera: name of the camera, which becomes the namespace.
+        stamp: `builtin_interfaces/Time` of the image's header.
+    """
+    colors = {label: marker_color(label) for label in set(lines.labels.tolist())}
+    marker = ImageMarker(ns=camera, type=ImageMarker.LINE_LIST, action=ImageMarker.ADD)
+    marker.header.stamp = stamp
+    marker.scale = IMAGE_LINE_PX
+    marker.outline_color = ColorRGBA(r=1.0, g=1.0, b=1.0, a=1.0)
+    marker.points = [Point(x=u, y=v) for u, v in lines.ends_px.reshape(-1, 2).tolist()]
+    marker.outline_colors = [colors[label] for label in lines.labels.tolist()]
+    return marker
 
 
 def _speed(detections: Detections, index: int) -> float:

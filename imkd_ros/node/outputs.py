@@ -1,5 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The node's publishers: boxes, table, labels, markers, latency, picture; silent while inactive."""
+"""The node's publishers: boxes, table, latency, what people look at; silent while inactive.
+
+Every image of a frame that is answered, or withheld, has its lines in `~/debug/annotations`, if
+only an empty list, and also one that was left out as bad: a viewer that waits for the lines of an
+image would show an older one for ever.
+"""
 
 import time
 from array import array
@@ -14,10 +19,12 @@ from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import Image, PointCloud2
 from vision_msgs.msg import Detection3DArray, LabelInfo
-from visualization_msgs.msg import MarkerArray
+from visualization_msgs.msg import ImageMarker, MarkerArray
 
+from imkd_core.camera_view import image_lines
 from imkd_core.drawing import Picture
-from imkd_core.types import Detections
+from imkd_core.types import Detections, SensorRig
+from imkd_ros.bridge.annotation_topics import annotation_topics
 from imkd_ros.bridge.box_cdr import can_write, detection3d_array_cdr
 from imkd_ros.bridge.convert_out import (
     ros_messages,
@@ -25,9 +32,11 @@ from imkd_ros.bridge.convert_out import (
     to_label_info,
     to_objects_cloud,
 )
+from imkd_ros.bridge.decoding import PendingFrame
+from imkd_ros.bridge.sensors import SensorSet
 from imkd_ros.node.diagnostics import latency_array
 from imkd_ros.node.inputs import OnQos, incompatible_qos_text
-from imkd_ros.node.markers import detection_markers
+from imkd_ros.node.markers import detection_markers, image_marker
 
 _RELIABLE = QoSProfile(depth=5)
 _LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -50,14 +59,25 @@ class Outputs:
         node: that the publishers belong to.
         frame_id: of all headers.
         hardware: `hardware_id` of the latency.
+        sensors: the sensor set; each camera has a topic of lines over its images.
         on_qos: is told of subscribers whose QoS cannot be met.
     """
 
-    def __init__(self, node: LifecycleNode, frame_id: str, hardware: str, on_qos: OnQos) -> None:
+    def __init__(
+        self,
+        node: LifecycleNode,
+        frame_id: str,
+        hardware: str,
+        sensors: SensorSet,
+        on_qos: OnQos,
+    ) -> None:
         self._node = node
         self._frame_id = frame_id
         self._hardware = hardware
         self._on_qos = on_qos
+        self._stamp_offsets_ns = {n: c.stamp_offset_ns for n, c in sensors.cameras.items()}
+        topics = annotation_topics(sensors.cameras)
+        annotations = {_lines_of(n): (ImageMarker, f"~/{t}", _RELIABLE) for n, t in topics.items()}
         self._writes_boxes = can_write(ros_messages())
         self._publishers = {
             name: node.create_lifecycle_publisher(
@@ -68,7 +88,7 @@ class Outputs:
                     incompatible_qos=partial(self._on_incompatible, topic)
                 ),
             )
-            for name, (kind, topic, qos) in _TOPICS.items()
+            for name, (kind, topic, qos) in {**_TOPICS, **annotations}.items()
         }
 
     @property
@@ -102,6 +122,23 @@ class Outputs:
             )
         return (time.perf_counter() - start_s) * 1e3
 
+    def publish_annotations(
+        self, frame: PendingFrame, rig: SensorRig, detections: Detections
+    ) -> None:
+        """Publish boxes as lines over the images of the cameras that somebody looks at.
+
+        Args:
+            frame: with all its images, usable or not; none is decoded.
+            rig: calibration of it; cameras that it lacks are left out.
+            detections: what is published of it.
+        """
+        for name, image in frame.cameras.items():
+            if name in rig.cameras and self._is_wanted(_lines_of(name)):
+                motion = frame.motion_at(image.stamp_ns)
+                lines = image_lines(detections, rig.cameras[name], motion)
+                stamp = to_time(image.stamp_ns - self._stamp_offsets_ns[name])
+                self._publishers[_lines_of(name)].publish(image_marker(lines, name, stamp))
+
     def publish_latency(self, stage_ms: Mapping[str, float], stamp_ns: int) -> None:
         """Publish the stages of one frame."""
         if self._is_wanted("latency"):
@@ -134,6 +171,11 @@ class Outputs:
 
     def _on_incompatible(self, topic: str, event: Any) -> None:
         self._on_qos(topic, incompatible_qos_text(topic, event.last_policy_kind, "subscriber"))
+
+
+def _lines_of(camera: str) -> str:
+    """Return under which name the publisher of a camera's lines is kept."""
+    return f"lines of {camera}"
 
 
 def to_time(stamp_ns: int) -> Any:

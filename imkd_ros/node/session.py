@@ -116,7 +116,9 @@ class Session:
 
     def _open_topics(self) -> None:
         node, settings = self._node, self._settings
-        self._outputs = Outputs(node, settings.text("base_frame"), self._bundle.name, self._on_qos)
+        self._outputs = Outputs(
+            node, settings.text("base_frame"), self._bundle.name, self._sensors, self._on_qos
+        )
         self._status = StatusOutput(node, self._bundle.name, self._on_qos)
         self._mosaic = Mosaic(
             is_wanted=lambda: self._outputs.wants_mosaic,

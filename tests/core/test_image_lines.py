@@ -46,12 +46,16 @@ def test_behind_a_lens_lines_are_bent_as_the_picture_is(lens):
     lines = image_lines(car, with_lens(lens), np.eye(4))
     corners = box_corners(car.center_m, car.size_m, car.yaw_rad)[0]
     start, end = (corners[[edge[i] for edge in (*BOX_EDGES, *CROSS)]] for i in (0, 1))
-    shares = np.linspace(0, 1, 9)[:, None, None]
-    on_edges = by_opencv(start + shares * (end - start), lens).reshape(9, -1, 2)
-    expected = np.stack([on_edges[:-1], on_edges[1:]], axis=2).swapaxes(0, 1).reshape(-1, 2, 2)
-    np.testing.assert_allclose(lines.ends_px, expected, atol=1e-3)
+    shares = np.linspace(0, 1, 5)[:, None, None]
+    on_edges = by_opencv(start + shares * (end - start), lens)
+    away_px = np.linalg.norm(lines.ends_px.reshape(-1, 1, 2) - on_edges, axis=2)
+    assert away_px.min(axis=1).max() < 1e-3, "every end lies on a bent edge"
+    assert away_px.min(axis=0)[: len(start)].max() < 1e-3, "every edge begins where it should"
+    assert np.linalg.norm(lines.ends_px[:, 1] - lines.ends_px[:, 0], axis=1).max() < 60
     straight = image_lines(car, camera(), np.eye(4))
-    assert np.abs(lines.ends_px[0] - straight.ends_px[0]).max() > 0.5
+    assert len(lines.ends_px) > len(straight.ends_px)
+    bent_px = np.linalg.norm(lines.ends_px.reshape(-1, 1, 2) - straight.ends_px[:, 0], axis=2)
+    assert bent_px.min(axis=0).max() > 0.5
 
 
 def test_what_a_lens_cannot_see_does_not_fold_back_into_the_picture():
@@ -95,7 +99,7 @@ def test_a_box_that_passes_the_camera_is_cut_and_one_behind_it_has_no_line():
 
 @settings(max_examples=60, deadline=None)
 @given(
-    st.lists(st.tuples(*[st.floats(-60, 60)] * 3), max_size=4),
+    st.lists(st.tuples(*[st.one_of(st.floats(-60, 60), st.floats(-1e6, 1e6))] * 3), max_size=4),
     st.floats(-3, 3),
     st.sampled_from([("none", ()), BARREL, FISHEYE]),
 )

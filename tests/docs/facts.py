@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+from imkd_ros.bridge.annotation_topics import ANNOTATIONS
+
 ROOT = Path(__file__).resolve().parents[2]
 
 #: Full name of the node as launch file and supervisor start it.
@@ -41,10 +43,10 @@ def _literals() -> Iterator[str]:
 
 
 def private_topics() -> set[str]:
-    """Names below `~/` that the node publishes or serves."""
+    """Names below `~/` that the node publishes or serves; a camera's stands behind the last."""
     files = [ROOT / "imkd_ros" / "detector_node.py", *(ROOT / "imkd_ros" / "node").glob("*.py")]
     found = (re.findall(r'"(~/[a-z_/]+)"', path.read_text(encoding="utf-8")) for path in files)
-    return {topic for topics in found for topic in topics}
+    return {topic for topics in found for topic in topics} | {f"~/{ANNOTATIONS}/"}
 
 
 def stages() -> set[str]:

@@ -44,7 +44,7 @@ class Bench:
     """Answering with a detector that can be held up, and what it published and told."""
 
     def __init__(self, policy=None):
-        self.told, self.published, self.error = [], [], None
+        self.told, self.published, self.annotated, self.error = [], [], [], None
         self.watched = []
         self.has_subscriber = True
         self.begun, self.free = threading.Semaphore(0), threading.Event()
@@ -87,6 +87,9 @@ class Bench:
 
     def publish_latency(self, stage_ms, stamp_ns):
         """Nobody listens to it."""
+
+    def publish_annotations(self, frame, rig, detections):
+        self.annotated.append((frame.stamp_ns, len(detections)))
 
     def offer(self, frame):
         self.answering.offer(frame, SensorRig(cameras={}, radars={}), frame.stamp_ns + 10**7)
@@ -200,3 +203,12 @@ def test_empty_arrays_of_the_blind_come_where_asked_for_and_never_go_back_in_tim
     assert len(bench.published) == 2
     assert bench.answering.publish_blind(BEGIN_NS - 10**10)  # the clock went back
     assert bench.published[-1] == BEGIN_NS - 10**10 - 5 * 10**8
+
+
+def test_boxes_over_images_are_told_of_every_frame_that_is_answered_or_withheld(bench):
+    bench.answering.policy = Policy(radar_only=Action.STOP)
+    for number, sensors in enumerate(("AR", "R", "AR")):
+        bench.offer(frame_of(number, sensors))
+        bench.wait(1)
+    bench.answering.stop()
+    assert bench.annotated == [(BEGIN_NS + i * PERIOD_NS, 0) for i in range(3)]

@@ -7,10 +7,11 @@ import pytest
 pytest.importorskip("rclpy")
 
 from builtin_interfaces.msg import Time
-from visualization_msgs.msg import Marker
+from visualization_msgs.msg import ImageMarker, Marker
 
+from imkd_core.camera_view import ImageLines
 from imkd_core.types import Detections
-from imkd_ros.node.markers import MIN_SPEED_MPS, detection_markers, marker_color
+from imkd_ros.node.markers import MIN_SPEED_MPS, detection_markers, image_marker, marker_color
 
 pytestmark = pytest.mark.ros
 
@@ -78,3 +79,23 @@ def test_classes_differ_in_colour_and_colours_never_run_out():
     assert marker_color(0) != marker_color(1)
     assert marker_color(3) == marker_color(13)
     assert marker_color(0, alpha=0.5).a == 0.5
+
+
+def test_lines_over_an_image_are_one_list_with_a_colour_for_each():
+    ends = np.arange(8, dtype=np.float64).reshape(2, 2, 2)
+    marker = image_marker(ImageLines(ends_px=ends, labels=np.array([0, 1])), "CAM", STAMP)
+    assert (marker.type, marker.action, marker.ns) == (
+        ImageMarker.LINE_LIST,
+        ImageMarker.ADD,
+        "CAM",
+    )
+    assert marker.header.stamp == STAMP
+    assert [(point.x, point.y) for point in marker.points] == [(0, 1), (2, 3), (4, 5), (6, 7)]
+    assert marker.outline_colors == [marker_color(0), marker_color(1)]
+
+
+def test_an_image_without_boxes_has_an_empty_list_of_lines():
+    nothing = ImageLines(ends_px=np.zeros((0, 2, 2)), labels=np.zeros(0, int))
+    marker = image_marker(nothing, "CAM", STAMP)
+    assert (len(marker.points), len(marker.outline_colors)) == (0, 0)
+    assert marker.header.stamp == STAMP

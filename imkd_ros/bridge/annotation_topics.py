@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where the boxes over each camera's picture are published. No ROS in here."""
+
+import re
+from collections.abc import Iterable
+
+#: Below the node's name; one for each camera behind it.
+ANNOTATIONS = "debug/annotations"
+
+#: What may stand between two slashes of a topic.
+_TOKEN = re.compile(r"(?!.*__)[A-Za-z][A-Za-z0-9_]*")
+
+
+def annotation_topics(cameras: Iterable[str]) -> dict[str, str]:
+    """Return camera -> topic below the node's name; it ends with the camera's own name.
+
+    Args:
+        cameras: in the order of the sensor file. Where ROS allows no topic of such a name, it is
+            the camera's number, as in "camera_2".
+    """
+    return {
+        name: f"{ANNOTATIONS}/{name if _TOKEN.fullmatch(name) else f'camera_{number}'}"
+        for number, name in enumerate(cameras, start=1)
+    }
