@@ -8,6 +8,7 @@ import numpy as np
 
 from imkd_core.health.check import AMBER, GREEN, RED, Check
 from imkd_ros.doctor.facts import FrameFacts, Observation
+from imkd_ros.doctor.judge_time import TIME_GOES_BACK
 from imkd_ros.doctor.wanted import Wanted, near_names
 
 #: Share of stamps at which the vehicle's pose must be known; below, a fault and a note.
@@ -143,7 +144,7 @@ def _judge_ego(frames: FrameFacts, wanted: Wanted) -> Iterator[Check]:
             name=name,
             level=AMBER,
             found=f"time goes back {frames.jumps} times in the poses",
-            remedy="look for a second publisher, a bag in a loop, or a clock that was set",
+            remedy=TIME_GOES_BACK,
         )
         return
     yield _known(name, source, frames)

@@ -22,6 +22,9 @@ _STANDING_SHARE = 0.5
 #: A clock that has not changed for so long stands still.
 _CLOCK_SILENT_S = 1.0
 
+#: What to do where time goes back.
+TIME_GOES_BACK = "look for a second publisher, a bag in a loop, or a clock that was set"
+
 _CLOCKS = "synchronise the clocks (docs/vehicle/time_and_network.md)"
 
 
@@ -149,7 +152,7 @@ def _judge_stamps(sensor: str, topic: str, traffic: Traffic) -> Iterator[Check]:
             name=sensor,
             level=AMBER,
             found=f"{topic}: stamps go back {back} times",
-            remedy="look for a second publisher, a bag in a loop, or a clock that was set",
+            remedy=TIME_GOES_BACK,
         )
 
 

@@ -19,6 +19,9 @@ _STOPPED_PERIODS = 8
 #: Topics of the right type that are named where none has a similar name.
 _MOST_NAMED = 4
 
+#: What to do with a sensor whose topic is there and silent.
+_REVIVE = "look at the driver's log, at the sensor's power and cable; then start it again"
+
 #: Intervals longer than this many usual ones are lost messages; told from this share on.
 _GAP_PERIODS, _LOST_SHARE = 1.7, 0.05
 
@@ -126,19 +129,19 @@ def _silent(observation: Observation, topic: WantedTopic) -> Check:
     reasons = {conflict(end, topic.is_reliable, topic.is_latched) for end in ends}
     if "" not in reasons:
         return _incompatible(topic, ends)
-    who = ", ".join(sorted({end.node for end in ends if end.node})) or "its publisher"
+    who = _senders(ends)
     return Check(
         name=name,
         level=level,
         found=f"{topic.name} is there, but {who} sends nothing on it in "
         f"{observation.seconds:.1f} s: dead, or it sent before the doctor came",
-        remedy="look at the driver's log, at the sensor's power and cable; then start it again",
+        remedy=_REVIVE,
     )
 
 
 def _incompatible(topic: WantedTopic, ends: tuple[Endpoint, ...]) -> Check:
     reasons = sorted({conflict(end, topic.is_reliable, topic.is_latched) for end in ends} - {""})
-    who = ", ".join(sorted({end.node for end in ends if end.node})) or "its publisher"
+    who = _senders(ends)
     wanted = "RELIABLE" + (" and TRANSIENT_LOCAL" if topic.is_latched else "")
     return Check(
         name=name_of(topic),
@@ -147,6 +150,11 @@ def _incompatible(topic: WantedTopic, ends: tuple[Endpoint, ...]) -> Check:
         f"{'; '.join(reasons)}",
         remedy=f"publish {topic.name} with {wanted} QoS",
     )
+
+
+def _senders(ends: tuple[Endpoint, ...]) -> str:
+    """Return the nodes that publish a topic; a recording does not know them."""
+    return ", ".join(sorted({end.node for end in ends if end.node})) or "its publisher"
 
 
 def _judge_quality(observation: Observation, rivals: tuple[WantedTopic, ...]) -> Iterator[Check]:
@@ -211,7 +219,7 @@ def _judge_rate(
             name=name,
             level=RED,
             found=f"dead: it stopped {silent_s:.1f} s before the end",
-            remedy="look at the driver's log, at the sensor's power and cable; then start it again",
+            remedy=_REVIVE,
         )
     longest_s = float(intervals_s.max())
     lost = float((np.maximum(np.round(intervals_s * rate), 1) - 1).sum())

@@ -93,7 +93,7 @@ def ros_cdr(folder: Path) -> Attempt:
     def deserialise(data: bytes, name: str) -> Any:
         try:
             return deserialize_message(data, by_name[name])
-        except Exception as error:
+        except Exception as error:  # the binding says of no exception that it is the only one
             raise SensorError(f"refused by the middleware: {error}") from error
 
     return _through(deserialise)

@@ -112,7 +112,10 @@ def is_found(plant: Plant, checks: Iterable[Check]) -> bool:
 
 
 def _offering(best_effort: tuple[str, ...]) -> AbstractContextManager[Any]:
-    """Let bags be written as if some topics had been offered as best effort."""
+    """Let bags be written as if some topics had been offered as best effort.
+
+    `BagWriter` knows no such offer, and nothing but this fault needs one: hence the patch.
+    """
     usual = bag_writer._offered_qos
 
     def offered(topic: str) -> Qos:
