@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from imkd_core.errors import CalibrationError
 from imkd_core.geometry import (
     BOX_EDGES,
+    RIGID_TOLERANCE,
     box_corners,
     checked_transform,
     interpolate_transform,
@@ -174,6 +175,27 @@ def test_interpolated_turns_are_even_also_beyond_the_ends(turn, fraction, sign):
 def test_what_is_not_rigid_is_refused_by_name(bad):
     with pytest.raises(CalibrationError, match="ego_from_radar"):
         checked_transform(bad, "ego_from_radar")
+
+
+@given(quaternions, arrays(np.float64, (3, 3), elements=st.floats(-2e-4, 2e-4)))
+def test_a_rotation_is_what_numpy_calls_one_within_the_tolerance(wxyz, bent):
+    pose = np.eye(4)
+    pose[:3, :3] = rotation_from_quaternion(wxyz) + bent
+    off = np.abs(pose[:3, :3] @ pose[:3, :3].T - np.eye(3)).max()
+    assume(abs(off - RIGID_TOLERANCE) > 1e-12 and np.abs(pose).max() <= 1 + RIGID_TOLERANCE)
+    if off < RIGID_TOLERANCE:
+        np.testing.assert_array_equal(checked_transform(pose, "pose"), pose)
+    else:
+        with pytest.raises(CalibrationError, match="not a rigid transform"):
+            checked_transform(pose, "pose")
+
+
+@given(poses, st.integers(0, 2))
+def test_a_mirror_is_no_rotation(pose, axis):
+    mirrored = pose.copy()
+    mirrored[:, axis] *= -1
+    with pytest.raises(CalibrationError, match="not a rigid transform"):
+        checked_transform(mirrored, "pose")
 
 
 def test_a_checked_transform_is_a_read_only_copy():
