@@ -7,10 +7,12 @@ Pictures and scans stay as they are: what is wrong is what the judge is told abo
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import TypeVar
 
 import cv2
 import numpy as np
 
+from benchmarks.fault_drives import NODE_WIDTH_PX
 from imkd_core.data.nuscenes.reader import NuScenes
 from imkd_core.data.nuscenes.reading import Reading
 from imkd_core.data.point_clouds import RADAR_FILE_FIELDS, read_radar_pcd
@@ -18,7 +20,9 @@ from imkd_core.geometry import Float64, invert_transform, rigid_transform
 from imkd_core.health.calibration_camera import CameraSettings, Pair, is_usable
 from imkd_core.health.calibration_radar import Echoes, RadarSettings, echoes_of
 from imkd_core.health.calibration_tracks import TrackSettings, follow, small_grey
-from imkd_core.types import CameraModel, Frame, SensorRig
+from imkd_core.types import CameraImage, CameraModel, Frame, RadarCloud, SensorRig
+
+_Stamped = TypeVar("_Stamped", CameraImage, RadarCloud)
 
 #: Axes of the vehicle that a sensor is turned about.
 AXES = ("roll", "pitch", "yaw")
@@ -40,12 +44,14 @@ class Drive:
     Attributes:
         rig: the true calibration.
         pairs: of each camera, those between which the vehicle moved enough.
+        node_pairs: the same, of pictures as the node decodes them for the shipped student.
         scans: of each radar.
         period_s: between two pictures of a camera.
     """
 
     rig: SensorRig
     pairs: Mapping[str, tuple[Pair, ...]]
+    node_pairs: Mapping[str, tuple[Pair, ...]]
     scans: Mapping[str, tuple[Scan, ...]]
     period_s: float
 
@@ -64,13 +70,14 @@ def open_drive(reader: NuScenes, scene: str) -> Drive:
             radars={name: found[0].ego_from_sensor for name, found in radars.items()},
         ),
         pairs={name: tuple(_pairs(found)) for name, found in cameras.items()},
+        node_pairs={name: tuple(_pairs(found, NODE_WIDTH_PX)) for name, found in cameras.items()},
         scans={name: tuple(_scans(found)) for name, found in radars.items()},
         period_s=float(np.median(seconds)) if seconds else 0.0,
     )
 
 
 def frames(reader: NuScenes, scene: str) -> Iterator[Frame]:
-    """Yield a drive as a vehicle hands it over: a frame for each picture of the first camera."""
+    """Yield a drive as the node has it: a frame for each picture of the first camera."""
     cameras, radars = _by_sensor(reader, scene, "camera"), _by_sensor(reader, scene, "radar")
     before_ns = 0
     for images in zip(*cameras.values(), strict=False):
@@ -84,7 +91,7 @@ def frames(reader: NuScenes, scene: str) -> Iterator[Frame]:
         odom = invert_transform(pose)
         yield Frame(
             stamp_ns=stamp_ns,
-            cameras={image.sensor: image.image() for image in images},
+            cameras={image.sensor: image.image(NODE_WIDTH_PX) for image in images},
             radars={
                 name: tuple(scan.radar_cloud(reader.radar_filter) for scan in scans)
                 for name, scans in new.items()
@@ -93,6 +100,29 @@ def frames(reader: NuScenes, scene: str) -> Iterator[Frame]:
             odom_from_ego=pose,
         )
         before_ns = stamp_ns
+
+
+def repeated(drive: Sequence[Frame], times: int) -> Iterator[Frame]:
+    """Yield the frames of a drive so many times; stamps run on, the vehicle jumps back."""
+    length_ns = drive[-1].stamp_ns - drive[0].stamp_ns + 100_000_000
+    for shift_ns in range(0, times * length_ns, length_ns):
+        for frame in drive:
+            yield replace(
+                frame,
+                stamp_ns=frame.stamp_ns + shift_ns,
+                cameras={n: _later(image, shift_ns) for n, image in frame.cameras.items()},
+                radars={
+                    n: tuple(_later(scan, shift_ns) for scan in scans)
+                    for n, scans in frame.radars.items()
+                },
+                reference_from_ego={
+                    stamp_ns + shift_ns: pose for stamp_ns, pose in frame.reference_from_ego.items()
+                },
+            )
+
+
+def _later(reading: _Stamped, shift_ns: int) -> _Stamped:
+    return replace(reading, stamp_ns=reading.stamp_ns + shift_ns)
 
 
 def camera_of(reading: Reading) -> CameraModel:
@@ -139,10 +169,10 @@ def _by_sensor(reader: NuScenes, scene: str, modality: str) -> dict[str, list[Re
     return found
 
 
-def _pairs(readings: Sequence[Reading]) -> Iterator[Pair]:
+def _pairs(readings: Sequence[Reading], width_px: int | None = None) -> Iterator[Pair]:
     settings, held = TrackSettings(), None
     for reading in readings:
-        grey = small_grey(reading.image().pixels, settings)
+        grey = small_grey(reading.image(width_px).pixels, settings)
         if held is not None:
             moved = invert_transform(reading.global_from_ego) @ held[1]
             if is_usable(moved, CameraSettings()):

@@ -13,39 +13,40 @@ import argparse
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.fault_drives import NODE_WIDTH_PX, FaultDrives, add_options
 from benchmarks.harness import AT_MOST, Figure, Goal, Report, Timing, run_benchmark
 from benchmarks.sensor_faults import faulty_picture, faulty_scan
-from imkd_core.cli.common import open_nuscenes
 from imkd_core.data.nuscenes.reader import NuScenes
 from imkd_core.data.nuscenes.reading import Reading
 from imkd_core.health import radar
 from imkd_core.health.faults import CAMERA_FAULTS, RADAR_FAULTS
 from imkd_core.health.monitor import SensorHealth
-from imkd_core.simulation.simulate import SimulationOptions, simulate
 from imkd_core.types import CameraImage, Frame, RadarCloud
 
 #: A fault begins after this share of a drive's frames.
 _BEGINS = 0.36
 
 #: Drives that are made where none are named.
-_WEATHERS = ("night", "fog", "rain", "low_sun", "clear")
-_SEED = 9700
+MADE = FaultDrives(
+    name="health",
+    seed=9700,
+    conditions=("night", "fog", "rain", "low_sun", "clear"),
+    count=10,
+    duration_s=6.0,
+    quick_s=3.0,
+)
 
 #: All faults, with the kind of sensor.
 _PAIRS = (
     *(("camera", fault) for fault in CAMERA_FAULTS),
     *(("radar", fault) for fault in RADAR_FAULTS),
 )
-
-#: Width that images are decoded for, that of the shipped student.
-_WIDTH_PX = 352
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +85,8 @@ def measure(options: argparse.Namespace) -> Report:
     """Watch all drives."""
     counts = Counts()
     with tempfile.TemporaryDirectory() as folder:
-        for drive in _drives(options, Path(folder)):
+        for reader, scene in MADE.scenes(options, Path(folder)):
+            drive = _open_drive(reader, scene)
             _watch_clean(drive, counts)
             _watch_faults(drive, counts, options.seed)
         times = _times(drive)
@@ -94,25 +96,6 @@ def measure(options: argparse.Namespace) -> Report:
         goals=_goals(counts),
         facts=_facts(counts),
     )
-
-
-def _drives(options: argparse.Namespace, folder: Path) -> Iterator[Drive]:
-    roots = options.data
-    if not roots:
-        made = SimulationOptions(
-            seed=_SEED,
-            size_px=(704, 256),
-            with_camera_sweeps=True,
-            conditions=_WEATHERS,
-            duration_s=3.0 if options.quick else 6.0,
-        )
-        simulate(folder, 1 if options.quick else 2 * len(_WEATHERS), made)
-        roots = [folder]
-    for root in roots:
-        reader = open_nuscenes(root, None)
-        scenes = reader.scenes[: 1 if options.quick else options.drives]
-        for scene in scenes:
-            yield _open_drive(reader, scene)
 
 
 def _open_drive(reader: NuScenes, scene: str) -> Drive:
@@ -137,7 +120,7 @@ def _open_drive(reader: NuScenes, scene: str) -> Drive:
         frames.append(
             Frame(
                 stamp_ns=stamp_ns,
-                cameras={image.sensor: image.image(_WIDTH_PX) for image in images},
+                cameras={image.sensor: image.image(NODE_WIDTH_PX) for image in images},
                 radars={name: clouds for name, clouds in scans.items() if clouds},
                 odom_from_ego=images[0].global_from_ego,
             )
@@ -286,10 +269,7 @@ def _times(drive: Drive) -> tuple[Figure, ...]:
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--data", type=Path, nargs="+", metavar="FOLDER", help="drives in the nuScenes layout"
-    )
-    parser.add_argument("--drives", type=int, default=100, help="of each folder, at most")
+    add_options(parser)
     parser.add_argument("--seed", type=int, default=0, help="of the faults")
 
 

@@ -8,24 +8,15 @@ The same benchmark, on drives that are kept with those of the other scenarios.
 
 import argparse
 
-from benchmarks.calibration_faults import CONDITIONS, DRIVES, DURATION_S, SEED, measure
+from benchmarks.calibration_faults import MADE, measure
 from benchmarks.harness import AT_MOST
-from imkd_core.simulation.simulate import SimulationOptions, simulate
 from tests.faults.suite import Context, Figure, at_least, at_most, not_there, told
 
 
 def run(context: Context) -> list[Figure]:
     """Measure each error, and hold the worst of each kind against the goals."""
-    folder = context.drives / f"calibration-{DRIVES}x{DURATION_S:g}s"
-    options = SimulationOptions(
-        seed=SEED,
-        size_px=(704, 256),
-        with_camera_sweeps=True,
-        conditions=CONDITIONS,
-        duration_s=DURATION_S,
-    )
-    simulate(folder, DRIVES, options, workers=2)
-    report = measure(argparse.Namespace(data=[folder], drives=DRIVES, quick=False))
+    root = MADE.made(context.drives, workers=2)
+    report = measure(argparse.Namespace(data=[root], drives=MADE.count, quick=False))
     figures = []
     for goal in report.goals:
         if goal.value is None:

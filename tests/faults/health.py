@@ -9,27 +9,14 @@ into every sensor of every drive once; whole drives without a fault give the fal
 
 import argparse
 
-from benchmarks.sensor_health import measure
-from imkd_core.simulation.simulate import SimulationOptions, simulate
+from benchmarks.sensor_health import MADE, measure
 from tests.faults.suite import Context, Figure, at_least, at_most, told
-
-#: Those of the benchmark.
-SEED, DRIVES, DURATION_S = 9700, 10, 6.0
-CONDITIONS = ("night", "fog", "rain", "low_sun", "clear")
 
 
 def run(context: Context) -> list[Figure]:
     """Measure each fault, and hold each against the goals."""
-    folder = context.drives / f"health-{DRIVES}x{DURATION_S:g}s"
-    options = SimulationOptions(
-        seed=SEED,
-        size_px=(704, 256),
-        with_camera_sweeps=True,
-        conditions=CONDITIONS,
-        duration_s=DURATION_S,
-    )
-    simulate(folder, DRIVES, options, workers=2)
-    chosen = argparse.Namespace(data=[folder], drives=DRIVES, quick=False, seed=context.seed)
+    root = MADE.made(context.drives, workers=2)
+    chosen = argparse.Namespace(data=[root], drives=MADE.count, quick=False, seed=context.seed)
     report = measure(chosen)
     figures = []
     for one in report.figures:
