@@ -108,12 +108,10 @@ class TrueFrame:
 def box_mappings(detections: Detections) -> list[dict[str, Any]]:
     """Return boxes as plain values; velocities that are unknown are None."""
     return [
-        {
-            "class": name,
-            "score": round(float(detections.scores[i]), 6),
-            **_geometry(detections, i),
-        }
-        for i, name in enumerate(detections.names)
+        {"class": name, "score": round(score, 6), **geometry}
+        for name, score, geometry in zip(
+            detections.names, detections.scores.tolist(), _geometries(detections), strict=True
+        )
     ]
 
 
@@ -142,11 +140,17 @@ def truth_line(truth: TrueFrame) -> str:
     boxes = [
         {
             "class": name,
-            **_geometry(truth.boxes, i),
-            "attribute": ATTRIBUTES[truth.attributes[i]] if truth.attributes[i] >= 0 else "",
-            "points": int(truth.points[i]),
+            **geometry,
+            "attribute": ATTRIBUTES[attribute] if attribute >= 0 else "",
+            "points": points,
         }
-        for i, name in enumerate(truth.boxes.names)
+        for name, geometry, attribute, points in zip(
+            truth.boxes.names,
+            _geometries(truth.boxes),
+            truth.attributes.tolist(),
+            truth.points.tolist(),
+            strict=True,
+        )
     ]
     pose = _plain_pose(truth.odom_from_ego)
     return json.dumps(
@@ -219,15 +223,20 @@ def _truth(line: Mapping[str, Any]) -> TrueFrame:
     )
 
 
-def _geometry(boxes: Detections, i: int) -> dict[str, Any]:
-    return {
-        "center_m": [float(value) for value in boxes.center_m[i]],
-        "size_m": [float(value) for value in boxes.size_m[i]],
-        "yaw_rad": float(boxes.yaw_rad[i]),
-        "velocity_mps": [
-            float(value) if value == value else None for value in boxes.velocity_mps[i]
-        ],
-    }
+def _geometries(boxes: Detections) -> list[dict[str, Any]]:
+    """Return what all boxes share, a mapping a box; by columns, for there are hundreds a frame."""
+    columns = (boxes.center_m, boxes.size_m, boxes.yaw_rad, boxes.velocity_mps)
+    return [
+        {
+            "center_m": center_m,
+            "size_m": size_m,
+            "yaw_rad": yaw_rad,
+            "velocity_mps": [value if value == value else None for value in velocity_mps],
+        }
+        for center_m, size_m, yaw_rad, velocity_mps in zip(
+            *(column.tolist() for column in columns), strict=True
+        )
+    ]
 
 
 def _boxes(
@@ -252,7 +261,7 @@ def _boxes(
 
 
 def _plain_pose(pose: Float64 | None) -> list[float] | None:
-    return None if pose is None else [float(value) for value in np.asarray(pose).reshape(-1)]
+    return None if pose is None else np.asarray(pose, np.float64).reshape(-1).tolist()
 
 
 def _read_pose(values: Sequence[float] | None) -> Float64 | None:
