@@ -83,6 +83,7 @@ def run(arguments: argparse.Namespace, settings: "NodeSettings") -> int:
     from imkd_core.cli.common import progress
     from imkd_core.cli.replaying.figures import (
         failed_lines,
+        speed_line,
         write_agreement,
         write_fleet,
         write_pages,
@@ -108,7 +109,7 @@ def run(arguments: argparse.Namespace, settings: "NodeSettings") -> int:
         page = write_pages(plan.output)
         sys.stdout.write(f"figures: {plan.output / 'figures.json'}\n")
         sys.stdout.write(f"page: {page}\n" if page else _NO_PAGE)
-    _tell(result)
+    _tell(result, speed_line(plan, result.replayed, result.wall_s))
     for line in failed_lines(result.failed):
         sys.stderr.write(f"{line}\n")
     return 1 if result.failed else 0
@@ -117,9 +118,10 @@ def run(arguments: argparse.Namespace, settings: "NodeSettings") -> int:
 _NO_PAGE = "no page: pip install jinja2, and give the same command again\n"
 
 
-def _tell(result: "FleetResult") -> None:
+def _tell(result: "FleetResult", speed: str) -> None:
     counts = (len(result.replayed), len(result.kept), len(result.failed))
     sys.stdout.write("{} replayed, {} kept, {} failed\n".format(*counts))
+    sys.stdout.write(f"{speed}\n" if speed else "")
 
 
 def _plan(arguments: argparse.Namespace, settings: "NodeSettings") -> "ReplayPlan":

@@ -4,6 +4,7 @@
 import json
 import os
 import re
+import time
 from pathlib import Path
 
 import numpy as np
@@ -141,6 +142,36 @@ def test_what_is_finished_is_kept_until_something_changes(place, tmp_path, capsy
     assert "2 replayed, 0 kept" in capsys.readouterr().out
     line = json.loads((out / "one/frames.jsonl").read_text().splitlines()[0])
     assert len(line["boxes"]) == 1, "the second box is scored 0.5"
+
+
+def test_the_speed_is_told_by_the_clock_of_whoever_waits(place, tmp_path, capsys):
+    out, seconds = tmp_path / "out", {}
+    for name in ("one", "two"):
+        with open_bag(place / name) as bag:
+            seconds[name] = (bag.end_ns - bag.start_ns) * 1e-9
+    begin_s = time.monotonic()
+    assert replay(place, out, "one", "two", more=("--workers", 2)) == 0
+    waited_s = time.monotonic() - begin_s
+    drive_s, frames, wall_s, real_time, frames_s = told_speed(capsys.readouterr().out)
+    assert (drive_s, frames) == (pytest.approx(sum(seconds.values()), abs=0.06), 2 * FRAMES)
+    alone_s = [json.loads((out / name / "run.json").read_text())["wall_s"] for name in seconds]
+    assert max(alone_s) - 0.06 <= wall_s <= waited_s + 0.06, "not the sum of both"
+    assert real_time == pytest.approx(drive_s / wall_s, rel=0.1, abs=0.02)
+    assert frames_s == pytest.approx(frames / wall_s, rel=0.1, abs=0.1)
+    (out / "one/summary.json").unlink()
+    assert replay(place, out, "one", "two") == 0
+    assert told_speed(capsys.readouterr().out)[:2] == [
+        pytest.approx(seconds["one"], abs=0.06),
+        FRAMES,
+    ], "what was kept took no time"
+    assert replay(place, out, "one", "two") == 0
+    assert "real time" not in capsys.readouterr().out
+
+
+def told_speed(text: str) -> list[float]:
+    """Return seconds of recordings, frames, seconds waited, times real time, frames a second."""
+    (line,) = [line for line in text.splitlines() if "times real time" in line]
+    return [float(number) for number in re.findall(r"[\d.]+\d|\d", line)]
 
 
 def test_results_without_their_end_are_made_again(place, tmp_path, capsys):

@@ -42,12 +42,8 @@ def read_finished(plan: ReplayPlan, name: str) -> Finished:
     Raises:
         DataError: they are damaged.
     """
-    folder = plan.folder(name)
-    try:
-        summary = json.loads((folder / SUMMARY).read_bytes())
-        classes, description = summary["class_names"], summary["description"]
-    except (OSError, ValueError, KeyError) as error:
-        raise DataError(f"{folder / SUMMARY} is damaged ({error}); remove {folder}") from None
+    folder, summary = plan.folder(name), _summary(plan, name)
+    classes, description = summary["class_names"], summary["description"]
     frames = read_frames(folder / FRAMES, classes)
     truths = read_truth(folder / TRUTH) if (folder / TRUTH).is_file() else []
     return Finished(
@@ -55,6 +51,18 @@ def read_finished(plan: ReplayPlan, name: str) -> Finished:
         drive=drive_of(name, frames),
         judged=judged(name, frames, truths, description),
     )
+
+
+def _summary(plan: ReplayPlan, name: str) -> dict[str, Any]:
+    path = plan.folder(name) / SUMMARY
+    try:
+        summary: dict[str, Any] = json.loads(path.read_bytes())
+        lacking = {"class_names", "description", "seconds", "frames"} - set(summary)
+    except (OSError, ValueError, TypeError) as error:
+        raise DataError(f"{path} is damaged ({error}); remove {path.parent}") from None
+    if lacking:
+        raise DataError(f"{path} is damaged (no {min(lacking)}); remove {path.parent}")
+    return summary
 
 
 def write_fleet(plan: ReplayPlan, names: Sequence[str], failed: Mapping[str, str]) -> list[str]:
@@ -111,6 +119,28 @@ def write_agreement(plan: ReplayPlan, names: Sequence[str]) -> list[str]:
             + "; give the same command without --online"
         )
     return lines
+
+
+def speed_line(plan: ReplayPlan, names: Sequence[str], wall_s: float) -> str:
+    """Return how fast recordings were replayed, in words; "" where none was.
+
+    Args:
+        plan: how they were replayed.
+        names: of those that were replayed now; results that were there already took no time.
+        wall_s: that all of them took together, on the clock of whoever waited.
+
+    Raises:
+        DataError: results are damaged.
+    """
+    if not names or wall_s <= 0:
+        return ""
+    summaries = [_summary(plan, name) for name in names]
+    drive_s = sum(float(one["seconds"]) for one in summaries)
+    frames = sum(int(one["frames"]) for one in summaries)
+    return (
+        f"{drive_s:.1f} s of recordings, {frames} frames, in {wall_s:.1f} s: "
+        f"{drive_s / wall_s:.2f} times real time, {frames / wall_s:.1f} frames/s"
+    )
 
 
 def failed_lines(failed: Mapping[str, str]) -> list[str]:

@@ -12,6 +12,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -60,11 +61,14 @@ class FleetResult:
         kept: names of those whose results were there already.
         replayed: names of those that were replayed now.
         failed: name -> why there is no result.
+        wall_s: from the start of the first worker to the end of the last, opening of the model and
+            judgement included, whatever number of them there was.
     """
 
     kept: tuple[str, ...]
     replayed: tuple[str, ...]
     failed: Mapping[str, str]
+    wall_s: float
 
 
 class Workers(Protocol):
@@ -94,6 +98,7 @@ def replay_fleet(
         _refuse_others(plan, bags)
         tasks, failed, kept = _tasks(plan, bags, common)
         replayed = []
+        begin_s = time.monotonic()
         for done, (task, failure) in enumerate(workers.run(plan, tasks), start=1):
             if failure:
                 failed[task.name] = failure
@@ -101,9 +106,10 @@ def replay_fleet(
                 replayed.append(task.name)
             if tell is not None:
                 tell(task.name, done, len(tasks))
+        wall_s = time.monotonic() - begin_s
         shutil.rmtree(plan.output / ".partial", ignore_errors=True)
     in_order = [name for name in bags if name in replayed]
-    return FleetResult(kept=tuple(kept), replayed=tuple(in_order), failed=failed)
+    return FleetResult(kept=tuple(kept), replayed=tuple(in_order), failed=failed, wall_s=wall_s)
 
 
 def threads_of(plan: ReplayPlan, workers: int) -> int:
