@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from imkd_core.config import InputSpec
 from imkd_core.export.fold import fold_norms
-from imkd_core.model.center_head import decode
 from imkd_core.model.example import batched
 from imkd_core.model.student import Student
 
@@ -84,7 +83,7 @@ class DeployedStudent(nn.Module):
         the map have no half as fine.
         """
         float_type = self.student.image_norm.scale.dtype
-        maps = self.student(
+        frame = self.student.encode(
             images=images.to(float_type)[None],  # TensorRT lets nothing but a cast read uint8
             camera_mask=camera_mask[None].to(float_type),
             camera_params=camera_params[None].to(float_type),
@@ -93,24 +92,26 @@ class DeployedStudent(nn.Module):
             lut_weight=lut_weight[None].to(float_type),
             radar_grid=radar_grid[None].to(float_type),
             radar_mask=radar_mask[None].to(float_type),
+        )
+        fused_bev = self.student.fuse(
+            frame.merged_bev,
             history=_batched(history),
             history_transform=_batched(history_transform),
             history_age_s=_batched(history_age_s),
             history_mask=_batched(history_mask),
         )
-        found = decode(
-            maps.heatmap_logits, maps.codes, self.student.head_spec, self.student.inputs.bev
-        )
+        found = self.student.candidates(fused_bev, frame.doppler)
         output = GraphOutput(
             scores=found.scores[0],
             labels=found.labels[0],
             boxes=found.boxes[0],
-            i_cam=maps.i_cam[0, 0].float(),
-            i_rad=maps.i_rad[0, 0].float(),
+            i_cam=frame.i_cam[0, 0].float(),
+            i_rad=frame.i_rad[0, 0].float(),
         )
         if self.student.temporal is None:
             return output
-        return RememberingOutput(*output, memory=maps.memory[0].float())
+        memory = self.student.kept(frame.merged_bev, fused_bev)
+        return RememberingOutput(*output, memory=memory[0].float())
 
 
 def _batched(value: Tensor | None) -> Tensor | None:

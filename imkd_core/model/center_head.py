@@ -8,7 +8,7 @@ One tower gives the heat maps of all classes, one the regression codes of all ta
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int32
+from jaxtyping import Float, Int32, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -52,6 +52,7 @@ class CenterHead(nn.Module):
 
     def __init__(self, in_channels: int, channels: int, spec: HeadSpec) -> None:
         super().__init__()
+        self.spec = spec
         self.shared = ConvBnRelu(in_channels, channels)
         self.heatmap = nn.Sequential(
             ConvBnRelu(channels, channels), nn.Conv2d(channels, len(spec.class_names), 1)
@@ -74,6 +75,15 @@ class CenterHead(nn.Module):
         shared = self.shared(bev)
         return self.heatmap(shared), self.codes(shared)
 
+    def at_peaks(
+        self, bev: Float[Tensor, "B C Y X"], grid: BevGrid
+    ) -> "tuple[Peaks, Float[Tensor, 'B codes M 1']]":
+        """Return the best cells, and the codes at these alone: the same numbers for less work."""
+        shared = self.shared(bev)
+        peaks = find_peaks(self.heatmap(shared), self.spec, grid)
+        tower, last = self.codes
+        return peaks, last(take_cells(tower(shared), peaks.cell))
+
 
 class Candidates(NamedTuple):
     """The best `HeadSpec.candidates` cells of every sample, best first.
@@ -90,6 +100,20 @@ class Candidates(NamedTuple):
     boxes: Float[Tensor, "B M 10"]
 
 
+class Peaks(NamedTuple):
+    """Where the best `HeadSpec.candidates` cells of every sample are, best first.
+
+    Attributes:
+        scores: [B, M] probabilities, descending.
+        labels: [B, M] int64 indices into `HeadSpec.class_names`.
+        cell: [B, M] int64 cells, flattened as [Y, X].
+    """
+
+    scores: Float[Tensor, "B M"]
+    labels: Int64[Tensor, "B M"]
+    cell: Int64[Tensor, "B M"]
+
+
 def decode(
     heatmap_logits: Float[Tensor, "B classes Y X"],
     codes: Float[Tensor, "B codes Y X"],
@@ -100,32 +124,59 @@ def decode(
 
     A candidate is a cell of one class; with `head.peak_window` 3 only local maxima count.
     """
-    heat = _peaks(heatmap_logits.float().sigmoid(), head.peak_window)
-    scores, place = heat.flatten(1).topk(head.candidates, dim=1)
-    labels = place // grid.cells
-    cell = place - labels * grid.cells
-    tasks = torch.tensor(head.task_of_class, device=place.device)
-    task = tasks.index_select(0, labels.flatten()).reshape(labels.shape)
-    code = _take_codes(codes.float(), task, cell, grid.cells)
-    return Candidates(scores, labels.int(), _boxes_of_codes(code, cell, grid))
+    peaks = find_peaks(heatmap_logits, head, grid)
+    return boxes_of(peaks, take_cells(codes, peaks.cell), head, grid)
+
+
+def find_peaks(
+    heatmap_logits: Float[Tensor, "B classes Y X"], head: HeadSpec, grid: BevGrid
+) -> Peaks:
+    """Return the top cells over all classes, in float32."""
+    logits = heatmap_logits.float()
+    if head.peak_window == 1:  # the sigmoid keeps the order: that of the best is enough
+        best, place = logits.flatten(1).topk(head.candidates, dim=1)
+        scores = best.sigmoid()
+    else:
+        heat = _peaks(logits.sigmoid(), head.peak_window)
+        scores, place = heat.flatten(1).topk(head.candidates, dim=1)
+    labels = place.div(grid.cells, rounding_mode="trunc")
+    return Peaks(scores, labels, place - labels * grid.cells)
+
+
+def take_cells(
+    bev: Float[Tensor, "B C Y X"], cell: Int64[Tensor, "B M"]
+) -> Float[Tensor, "B C M 1"]:
+    """Return the columns of a map at chosen cells, as a map of M rows and one column."""
+    index = cell[:, None, :].expand(-1, bev.shape[1], -1)
+    return bev.flatten(2).gather(2, index)[..., None]
+
+
+def boxes_of(
+    peaks: Peaks, codes: Float[Tensor, "B codes M 1"], head: HeadSpec, grid: BevGrid
+) -> Candidates:
+    """Return candidates from the codes at their cells, in float32."""
+    tasks = torch.tensor(head.task_of_class, device=peaks.cell.device)
+    task = tasks.index_select(0, peaks.labels.flatten()).reshape(peaks.labels.shape)
+    code = _take_task(codes.float(), task)
+    boxes = _boxes_of_codes(code, peaks.cell, grid)
+    return Candidates(peaks.scores, peaks.labels.int(), boxes)
 
 
 def _peaks(heat: Tensor, window: int) -> Tensor:
-    if window == 1:
-        return heat
     highest = functional.max_pool2d(heat, window, stride=1, padding=window // 2)
     return heat * (heat == highest).to(heat.dtype)
 
 
-def _take_codes(codes: Tensor, task: Tensor, cell: Tensor, cells: int) -> Tensor:
-    """Return the [B, M, 10] codes of the candidates' task groups at their cells."""
-    channel = torch.arange(len(BOX_CODE), device=cell.device)
-    place = (task[:, :, None] * len(BOX_CODE) + channel) * cells + cell[:, :, None]
-    return codes.flatten(1).gather(1, place.flatten(1)).reshape(place.shape)
+def _take_task(codes: Tensor, task: Tensor) -> Tensor:
+    """Return the [B, M, 10] codes of each candidate's task group."""
+    numbers = len(BOX_CODE)
+    by_task = codes.reshape(codes.shape[0], -1, numbers, task.shape[1])
+    index = task[:, None, None, :].expand(-1, 1, numbers, -1)
+    return by_task.gather(1, index)[:, 0].transpose(1, 2)
 
 
 def _boxes_of_codes(code: Tensor, cell: Tensor, grid: BevGrid) -> Tensor:
-    row = cell // grid.columns
+    row = cell.div(grid.columns, rounding_mode="trunc")
     column = cell - row * grid.columns
     x = grid.x_min_m + (column.float() + 0.5) * grid.cell_m + code[..., 0]
     y = grid.y_min_m + (row.float() + 0.5) * grid.cell_m + code[..., 1]

@@ -14,13 +14,13 @@ its yaw. Two short ways help (method.md 12.4, "Doppler velocity" and its line-of
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
 from imkd_core.bev_grid import BevGrid
 from imkd_core.config import BOX_CODE, RADAR_GRID_CHANNELS
-from imkd_core.model.center_head import VELOCITY_UNIT_MPS
+from imkd_core.model.center_head import VELOCITY_UNIT_MPS, take_cells
 from imkd_core.model.layers import ConvBnRelu
 from imkd_core.radar_grid import SPEED_SCALE_MPS
 
@@ -94,11 +94,25 @@ class LineOfSightCodes(nn.Module):
         self, bev: Float[Tensor, "B C Y X"], field: Float[Tensor, "B 4 Y X"]
     ) -> Float[Tensor, "B codes Y X"]:
         """Return what is added to the codes; only headings and velocities differ from 0."""
-        tower = self.tower(bev)
+        return self._codes(self.tower(bev), field, self.ray[None])
+
+    def at_cells(
+        self,
+        bev: Float[Tensor, "B C Y X"],
+        field: Float[Tensor, "B 4 Y X"],
+        cell: Int64[Tensor, "B M"],
+    ) -> Float[Tensor, "B codes M 1"]:
+        """Return what `forward` does, at chosen cells alone (flattened as [Y, X])."""
+        ray = self.ray[None].expand(cell.shape[0], -1, -1, -1)
+        taken = (take_cells(value, cell) for value in (self.tower(bev), field, ray))
+        return self._codes(*taken)
+
+    def _codes(self, tower: Tensor, field: Tensor, ray: Tensor) -> Tensor:
+        """Return the codes; ray is [B or 1, 2, ..] as the map of the others is."""
         near, wide = self.share(tower).sigmoid().chunk(2, dim=1)
         heading_along, heading_across, along, across = self.vectors(tower).chunk(4, dim=1)
-        cos_yaw, sin_yaw = self._in_ego_frame(heading_along, heading_across)
-        vx, vy = self._in_ego_frame(along, across)
+        cos_yaw, sin_yaw = _in_ego_frame(ray, heading_along, heading_across)
+        vx, vy = _in_ego_frame(ray, along, across)
         vx = vx + near * field[:, 0:1] + wide * field[:, 2:3]
         vy = vy + near * field[:, 1:2] + wide * field[:, 3:4]
         speeds = [vx * VELOCITY_UNIT_MPS, vy * VELOCITY_UNIT_MPS]
@@ -106,7 +120,8 @@ class LineOfSightCodes(nn.Module):
         codes = functional.pad(vectors, (0, 0, 0, 0, BOX_CODE.index("sin_yaw"), 0))
         return codes.flatten(1, 2)
 
-    def _in_ego_frame(self, along: Tensor, across: Tensor) -> tuple[Tensor, Tensor]:
-        """Return x and y of (B, tasks, Y, X) vectors along the ray and to the left of it."""
-        cos, sin = self.ray.unbind(0)
-        return along * cos - across * sin, along * sin + across * cos
+
+def _in_ego_frame(ray: Tensor, along: Tensor, across: Tensor) -> tuple[Tensor, Tensor]:
+    """Return x and y of (B, tasks, Y, X) vectors along the ray and to the left of it."""
+    cos, sin = ray.chunk(2, dim=1)
+    return along * cos - across * sin, along * sin + across * cos

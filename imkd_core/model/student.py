@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from imkd_core.config import HeadSpec, InputSpec
 from imkd_core.model.bev_trunk import BevTrunk
-from imkd_core.model.center_head import CenterHead
+from imkd_core.model.center_head import Candidates, CenterHead, boxes_of
 from imkd_core.model.depth_net import DepthNet
 from imkd_core.model.fusion import IntensityAwareFusion
 from imkd_core.model.layers import init_weights
@@ -203,8 +203,14 @@ class Student(nn.Module):
             fused_bev=fused_bev,
             i_cam=frame.i_cam,
             i_rad=frame.i_rad,
-            memory=frame.merged_bev if self.inputs.memory.kind == "window" else fused_bev,
+            memory=self.kept(frame.merged_bev, fused_bev),
         )
+
+    def kept(
+        self, merged_bev: Float[Tensor, "B C Y X"], fused_bev: Float[Tensor, "B C Y X"]
+    ) -> Float[Tensor, "B C Y X"]:
+        """Return the map to keep for later frames: F_mrg for a window, else F_fus."""
+        return merged_bev if self.inputs.memory.kind == "window" else fused_bev
 
     def encode(
         self,
@@ -266,6 +272,18 @@ class Student(nn.Module):
         bev = torch.cat([self.trunk(fused_bev), doppler], dim=1)
         heatmap_logits, codes = self.head(bev)
         return heatmap_logits, codes + self.line_of_sight(bev, doppler)
+
+    def candidates(
+        self, fused_bev: Float[Tensor, "B C Y X"], doppler: Float[Tensor, "B F Y X"]
+    ) -> Candidates:
+        """Return the best cells of F_fus as boxes, in float32.
+
+        The same as `decode_maps` and `center_head.decode`; codes are computed where they are read.
+        """
+        bev = torch.cat([self.trunk(fused_bev), doppler], dim=1)
+        peaks, codes = self.head.at_peaks(bev, self.inputs.bev)
+        codes = codes + self.line_of_sight.at_cells(bev, doppler, peaks.cell)
+        return boxes_of(peaks, codes, self.head_spec, self.inputs.bev)
 
     def _look(
         self, images: Num[Tensor, "B N 3 H W"], camera_params: Float[Tensor, "B N 16"]

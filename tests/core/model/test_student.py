@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from imkd_core.model.center_head import decode
 from imkd_core.model.example import INPUT_NAMES, batched, example_inputs
 from imkd_core.model.student import Student
 from tests.core.model.small import CONFIG, GRID, HEAD, INPUTS, MODEL, small_student
@@ -205,3 +206,21 @@ def test_the_network_can_be_built_from_its_configuration():
     ours, theirs = small_student(3), small_student(3)
     theirs.load_state_dict(ours.state_dict(), strict=True)
     assert ours.inputs == CONFIG.inputs
+
+
+@pytest.mark.parametrize("window", [1, 3])
+def test_codes_at_the_candidates_alone_are_those_of_the_whole_map(window):
+    torch.manual_seed(0)
+    student = Student(INPUTS, replace(HEAD, peak_window=window), MODEL).eval()
+    for module in (student.head, student.line_of_sight):  # as learned: nothing near 0 or equal
+        for parameter in module.parameters():
+            torch.nn.init.normal_(parameter, std=0.3)
+    fused, doppler = torch.randn(2, MODEL.fused_channels, Y, X), torch.randn(2, 4, Y, X)
+    with torch.no_grad():
+        maps = student.decode_maps(fused, doppler)
+        expected = decode(*maps, student.head_spec, GRID)
+        found = student.candidates(fused, doppler)
+    assert torch.equal(found.labels, expected.labels)
+    assert torch.allclose(found.scores, expected.scores, atol=1e-6)
+    assert torch.allclose(found.boxes, expected.boxes, rtol=1e-5, atol=1e-4)
+    assert found.boxes.std(dim=1).min() > 0
