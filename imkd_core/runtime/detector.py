@@ -14,7 +14,7 @@ from imkd_core.runtime.backends import Backend
 from imkd_core.runtime.bundle import Bundle
 from imkd_core.runtime.memory import RESET_FAILED, FusedMemory, MemoryFacts
 from imkd_core.runtime.view_cache import ViewCache
-from imkd_core.types import Detections, Frame, SensorRig
+from imkd_core.types import CameraModel, Detections, Frame, SensorRig
 from imkd_core.view_lut import ViewGeometry
 
 
@@ -30,7 +30,8 @@ class Detector:
     Args:
         bundle: facts of the model.
         backend: runs its network; stays the caller's to close.
-        rig: calibration of the sensors; any number of cameras that the network takes.
+        rig: calibration of the sensors; any number of cameras that the network takes, and none
+            where radars alone have to do.
         thresholds: what is reported; the bundle's defaults when None.
         remembers: False has a model with a memory answer every frame by itself.
 
@@ -51,6 +52,7 @@ class Detector:
         self._backend = backend
         self._rig = rig
         self._views = ViewCache(bundle.inputs)
+        self._stand_in = _stand_in(bundle.inputs.image_width_px, bundle.inputs.image_height_px)
         self._images: NDArray[np.uint8] | None = None
         self._memory = FusedMemory(bundle.inputs.memory, bundle.inputs.bev, remembers)
         self.thresholds = thresholds or bundle.thresholds
@@ -109,7 +111,7 @@ class Detector:
                 does not fit its calibration.
             BackendError: the network does not take this rig, or returned nonsense.
         """
-        rig, thresholds = self._rig, self._thresholds
+        rig, thresholds = self._rig if self._rig.cameras else self._blind_rig(), self._thresholds
         memory = self._memory if memory is None else memory
         ticks_ns = [time.perf_counter_ns()]
         geometry = self._geometry(frame, rig)
@@ -136,6 +138,10 @@ class Detector:
         is_live = [name in frame.cameras for name in rig.cameras]
         return self._views.geometry(effective_cameras(frame, rig), is_live)
 
+    def _blind_rig(self) -> SensorRig:
+        """Return the radars beside a camera that is masked: a network takes no fewer than one."""
+        return SensorRig(cameras={"": self._stand_in}, radars=self._rig.radars)
+
     def _image_buffer(self, cameras: int) -> NDArray[np.uint8]:
         """Return the array that every frame's images are written to: `run` is done with it."""
         if self._images is None or len(self._images) != cameras:
@@ -143,3 +149,13 @@ class Detector:
             shape = (cameras, 3, spec.image_height_px, spec.image_width_px)
             self._images = np.empty(shape, np.uint8)
         return self._images
+
+
+def _stand_in(width_px: int, height_px: int) -> CameraModel:
+    """Return a camera that looks ahead from the vehicle's roof; nothing of it counts, masked."""
+    focal_px = float(width_px)
+    pose = np.array([[0, 0, 1, 0], [-1, 0, 0, 0], [0, -1, 0, 1.5], [0, 0, 0, 1]], np.float64)
+    lens = np.array([[focal_px, 0, width_px / 2], [0, focal_px, height_px / 2], [0, 0, 1]])
+    return CameraModel(
+        width_px=width_px, height_px=height_px, pixel_from_cam=lens, ego_from_cam=pose
+    )

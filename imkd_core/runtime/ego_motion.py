@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Poses of the vehicle over time: interpolated between, extrapolated a stated time beyond."""
 
+import copy
 from bisect import bisect_left
 from typing import NamedTuple
 
@@ -89,6 +90,16 @@ class PoseBuffer:
         """Stamps of the oldest and newest pose; None while there is none."""
         return (self._stamps_ns[0], self._stamps_ns[-1]) if self._stamps_ns else None
 
+    def copy(self) -> "PoseBuffer":
+        """Return another buffer with the same poses."""
+        twin = copy.copy(self)
+        twin._stamps_ns, twin._poses = list(self._stamps_ns), list(self._poses)
+        return twin
+
+    def goes_back(self, stamp_ns: int) -> bool:
+        """Whether a pose of this stamp clears the buffer first."""
+        return bool(self._stamps_ns) and stamp_ns < self._stamps_ns[-1] - self._jump_ns
+
     def clear(self) -> None:
         """Forget all poses."""
         self._stamps_ns.clear()
@@ -102,7 +113,7 @@ class PoseBuffer:
             CalibrationError: the transform is not rigid or not finite.
         """
         pose = checked_transform(odom_from_ego, "odom_from_ego")
-        if self._stamps_ns and stamp_ns < self._stamps_ns[-1] - self._jump_ns:
+        if self.goes_back(stamp_ns):
             self.clear()
             self.jumps += 1
         self._reference = None

@@ -5,12 +5,13 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from imkd_core.mapping import require
 from imkd_core.runtime.rhythm import Rhythm
 
 #: Why a reading was dropped.
+DROP_BEHIND = "stamp behind"
 DROP_DUPLICATE = "duplicate stamp"
 DROP_FUTURE = "stamp in the future"
 DROP_LATE = "late"
@@ -25,6 +26,7 @@ DROP_TOLERANCE = "outside tolerance"
 DROP_UNKNOWN = "unknown sensor"
 
 #: Why a sensor is not in a slot; "dropped: <reason>" where its readings were dropped.
+MISSING_JUMP = "time went back"
 MISSING_NEVER = "never seen"
 MISSING_SILENT = "silent"
 MISSING_LATE = "late"
@@ -100,17 +102,34 @@ class Slot:
         readings: camera -> reading; radar -> tuple of readings, newest first.
         missing: sensor -> why it is not in `readings`.
         stamps_ns: sensor -> stamp of its (newest) reading.
+        jumps: how often time had gone back when its readings came.
     """
 
     stamp_ns: int
     readings: Mapping[str, Any]
     missing: Mapping[str, str]
     stamps_ns: Mapping[str, int] = field(default_factory=dict)
+    jumps: int = 0
 
     def __post_init__(self) -> None:
         """Freeze the mappings."""
         for name in ("readings", "missing", "stamps_ns"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
+
+
+class Refused(NamedTuple):
+    """One reading that was refused for its stamp."""
+
+    sensor: str
+    stamp_ns: int
+    reason: str
+
+
+class Unmade(NamedTuple):
+    """A frame that was due and did not come about: the newest stamp of its images, and why."""
+
+    stamp_ns: int
+    reason: str
 
 
 class Entry:
@@ -189,6 +208,19 @@ class Channel:
     def await_again(self, now_ns: int, heard_ns: int) -> None:
         """Wait for the next reading as if one had come then."""
         self.last_arrival_ns, self.last_heard_ns = now_ns, heard_ns
+
+    def withdraw(self, until_ns: int) -> list[Entry]:
+        """Take out and return the unused readings with stamps up to a time, oldest first."""
+        taken = [e for e in self.entries if not e.is_used and e.stamp_ns <= until_ns]
+        self.entries = deque(e for e in self.entries if e.is_used or e.stamp_ns > until_ns)
+        return taken
+
+    def restart(self, stamp_ns: int) -> list[Entry]:
+        """Forget that readings of later stamps came; return those of them that were not used."""
+        later = [e for e in self.entries if e.stamp_ns >= stamp_ns]
+        self.entries = deque(e for e in self.entries if e.stamp_ns < stamp_ns)
+        self.newest_ns = stamp_ns - 1
+        return [entry for entry in later if not entry.is_used]
 
     def oldest_unused(self) -> Entry | None:
         """Return the oldest reading that stood in no slot yet."""
@@ -283,3 +315,25 @@ def longest_rest_ns(
         if rest_ns > longest_ns and now_ns - channel.last_arrival_ns <= dead_after_ns:
             longest_ns = rest_ns
     return longest_ns
+
+
+def missing_reason(channel: Channel, now_ns: int, *, is_camera: bool, is_silent: bool) -> str:
+    """Return why a sensor is not in the slot that is given out.
+
+    Args:
+        channel: its queue.
+        now_ns: time now.
+        is_camera: whether it is a camera.
+        is_silent: whether it is silent for longer than is usual of it.
+    """
+    is_due = now_ns >= channel.last_arrival_ns + channel.period_ns
+    was_dropped = channel.last_drop is not None
+    rules = (
+        (was_dropped and channel.last_drop != DROP_LATE, f"dropped: {channel.last_drop}"),
+        (channel.newest_ns == 0, f"dropped: {DROP_LATE}" if was_dropped else MISSING_NEVER),
+        (is_camera and bool(channel.entries), MISSING_LOST),
+        (is_silent, MISSING_SILENT),
+        (bool(channel.entries), MISSING_TOLERANCE),
+        (is_due or was_dropped, MISSING_LATE),
+    )
+    return next((reason for holds, reason in rules if holds), MISSING_NOT_DUE)

@@ -18,8 +18,10 @@ from imkd_core.runtime.slots import (
     DROP_STAMP,
     DROP_SUPERSEDED,
     DROP_UNKNOWN,
+    Refused,
     Slot,
     SyncSettings,
+    Unmade,
 )
 from imkd_core.types import MAX_STAMP_NS
 
@@ -65,6 +67,7 @@ class MessageFiltersSynchronizer:
         self._names = (*settings.cameras, *settings.radars)
         self._dropped: Counter[str] = Counter()
         self._slots: list[Slot] = []
+        self._refused: list[Refused] = []
         self._pushed = self._used = self._jumps = 0
         self._connect()
 
@@ -110,12 +113,23 @@ class MessageFiltersSynchronizer:
             self._dropped[DROP_RESET] += self.pending
         self._connect()
 
+    def take_refused(self) -> list[Refused]:
+        """Return the readings since the last call that were refused for their stamps."""
+        refused, self._refused = self._refused, []
+        return refused
+
+    def take_unmade(self) -> list[Unmade]:
+        """Return nothing: which frames message_filters did not make, it does not tell."""
+        return []
+
     def push(self, sensor: str, stamp_ns: int, reading: Any, now_ns: int) -> list[Slot]:
         """Offer one reading and return the slots that it completes."""
         self._pushed += 1
         source = self._sources.get(sensor)
         if source is None or not 0 < stamp_ns < MAX_STAMP_NS:
             self._dropped[DROP_UNKNOWN if source is None else DROP_STAMP] += 1
+            if source is not None:
+                self._refused.append(Refused(sensor, stamp_ns, DROP_STAMP))
             return []
         if stamp_ns < self._newest_ns[sensor] - self._settings.jump_ns:
             self._jumps += 1
@@ -159,5 +173,11 @@ class MessageFiltersSynchronizer:
             name: item.reading if name in self._settings.cameras else (item.reading,)
             for name, item in by_name.items()
         }
-        slot = Slot(stamp_ns=reference_ns, readings=readings, stamps_ns=stamps_ns, missing={})
+        slot = Slot(
+            stamp_ns=reference_ns,
+            readings=readings,
+            stamps_ns=stamps_ns,
+            missing={},
+            jumps=self._jumps,
+        )
         self._slots.append(slot)

@@ -49,8 +49,15 @@ class EgoMotion:
         self._link = (ego_frame, base_frame)
         self._is_from_odometry = is_from_odometry
         self._poses = PoseBuffer() if poses is None else poses
+        self._before: PoseBuffer | None = None
+        self._before_ns = 0
         self._has_direct_link = False
         self._last_arrival_ns: int | None = None
+
+    @property
+    def poses(self) -> PoseBuffer:
+        """Where the vehicle was."""
+        return self._poses
 
     @property
     def is_wanted(self) -> bool:
@@ -68,9 +75,23 @@ class EgoMotion:
         newest_ns = self._poses.newest_ns
         return newest_ns is not None and all(stamp_ns <= newest_ns for stamp_ns in stamps_ns)
 
+    def before(self, now_ns: int) -> PoseBuffer:
+        """Return the poses from before time went back: it just did, for the sensors."""
+        is_told = self._before is not None and abs(now_ns - self._before_ns) <= _ALIVE_NS
+        return self._before if self._before is not None and is_told else self._poses
+
+    def begin_anew(self, now_ns: int) -> None:
+        """Time went back: forget the poses of before, and wait for the next."""
+        if self.before(now_ns) is self._poses:
+            self._poses.clear()
+        self._before = None
+        if self._last_arrival_ns is not None:
+            self._last_arrival_ns = now_ns
+
     def clear(self) -> None:
         """Forget all poses."""
-        self._poses = PoseBuffer()
+        self._poses.clear()
+        self._before = None
         self._last_arrival_ns = None
 
     def on_transform(self, item: Any, is_static: bool, now_ns: int) -> None:
@@ -116,25 +137,14 @@ class EgoMotion:
             now_ns,
         )
 
-    def pose_at(self, stamp_ns: int) -> Float64 | None:
-        """Return (4, 4) `odom_from_ego` at a stamp; None where it is not known."""
-        return self._poses.pose_at(stamp_ns)
-
-    def relative(self, reference_ns: int, stamps_ns: Iterable[int]) -> dict[int, Float64]:
-        """Return stamp -> `reference_from_ego`, for those of the stamps that are known."""
-        known = {}
-        for stamp_ns in stamps_ns:
-            pose = self._poses.relative(reference_ns, stamp_ns)
-            if pose is not None:
-                known[stamp_ns] = pose
-        return known
-
     def velocity_of(self, ego_from_sensor: Float64, stamp_ns: int) -> Float64 | None:
         """Return (3,) velocity of a sensor over ground in its own frame; None while unknown."""
         twist = self._poses.twist_at(stamp_ns)
         return None if twist is None else sensor_velocity(twist, ego_from_sensor)
 
     def _push(self, stamp_ns: int, pose: Float64, now_ns: int) -> None:
+        if self._poses.goes_back(stamp_ns):
+            self._before, self._before_ns = self._poses.copy(), now_ns
         self._poses.push(stamp_ns, pose)
         self._last_arrival_ns = now_ns
 

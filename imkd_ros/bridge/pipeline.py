@@ -23,21 +23,20 @@ An image counts with its stamp as soon as its header was checked; its pixels are
 masked, and one that no frame needs any more is not decoded.
 
 A message that cannot be used is dropped and counted in `tally` with a text that says what to do;
-nothing is raised for it. A clock that goes back (a bag that starts again) resets everything but
-the calibration.
+nothing is raised for it. Where time goes back (a bag that starts again), what waits is given out,
+and everything but the calibration is forgotten. `take_unmade` tells the frames that were due and
+did not come about.
 """
 
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from functools import partial
 from types import MappingProxyType
 from typing import Any
 
 from imkd_core.errors import CalibrationError, ImkdError
-from imkd_core.geometry import Float64
 from imkd_core.health.degradation import MISSING_UNCALIBRATED
-from imkd_core.runtime.slots import Slot
+from imkd_core.runtime.slots import DROP_RESET, Slot, Unmade
 from imkd_core.runtime.synchronizer import SlotSynchronizer
 from imkd_core.runtime.transform_tree import TransformTree
 from imkd_core.types import RadarCloud, SensorRig
@@ -48,28 +47,14 @@ from imkd_ros.bridge.motion import EgoMotion
 from imkd_ros.bridge.pipeline_settings import PipelineSettings
 from imkd_ros.bridge.readers import Readers
 from imkd_ros.bridge.sensors import SensorSet
-from imkd_ros.bridge.tally import FRAMES, REFUSALS, Tally
+from imkd_ros.bridge.tally import FRAMES, NO_MOTION, REFUSALS, UNMADE, Tally
+from imkd_ros.bridge.waiting import Moved, PoseWait
 
 TF_TOPIC = "/tf"
 TF_STATIC_TOPIC = "/tf_static"
 
-#: Slots that may wait for ego motion; a bound, never reached while TF is alive.
-_MAX_WAITING = 8
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Waiting:
-    """A slot that waits for the ego poses of its stamps.
-
-    Attributes:
-        slot: complete, or out of time itself.
-        deadline_ns: when it goes out without the poses that are missing.
-        look_ns: until then poses must be exact; from then on extrapolated ones will do.
-    """
-
-    slot: Slot
-    deadline_ns: int
-    look_ns: int
+#: Frames that did not come about, kept until they are taken; the oldest are forgotten.
+_MOST_UNMADE = 64
 
 
 class Pipeline:
@@ -92,10 +77,10 @@ class Pipeline:
         self._motion = EgoMotion(
             self._tree, settings.ego_frame, settings.base_frame, bool(settings.odometry_topic)
         )
-        self._waiting: deque[_Waiting] = deque()
+        self._wait = PoseWait(self._motion, self._lacks_calibration)
+        self._unmade: deque[Unmade] = deque(maxlen=_MOST_UNMADE)
         self._events: list[str] = []
-        self._jumps = 0
-        self._has_begun = False
+        self._jumps = self._now_ns = 0
         self._missing: Mapping[str, str] = {}
         self._handlers = self._make_handlers()
         self.tally = Tally()
@@ -134,14 +119,22 @@ class Pipeline:
     @property
     def next_deadline_ns(self) -> int | None:
         """When `poll` must be called at the latest; None while nothing waits."""
-        times = [waiting.look_ns for waiting in self._waiting]
-        due_ns = self._sync.next_deadline_ns
-        return min([*times, *([] if due_ns is None else [due_ns])], default=None)
+        times_ns = (self._wait.next_look_ns, self._sync.next_deadline_ns)
+        return min((time_ns for time_ns in times_ns if time_ns is not None), default=None)
 
     def take_events(self) -> list[str]:
         """Return what changed since the last call (rig, time), one line each."""
         events, self._events = self._events, []
         return events
+
+    def take_unmade(self) -> list[Unmade]:
+        """Return the frames since the last call that were due and did not come about."""
+        taken = [
+            Unmade(stamp_ns, UNMADE.get(reason, reason))
+            for stamp_ns, reason in (*self._sync.take_unmade(), *self._unmade)
+        ]
+        self._unmade.clear()
+        return taken
 
     def refresh_calibration(self) -> None:
         """Bring `rig` and `uncalibrated` up to date, also while no frame comes."""
@@ -160,9 +153,13 @@ class Pipeline:
         handler = self._handlers.get(topic)
         if handler is None:
             return []
+        # where the clock went back, what waits goes out before the message changes the poses
+        has_jumped = now_ns < self._now_ns - self._settings.sync.jump_ns
+        frames = self.poll(now_ns) if has_jumped else []
+        self._now_ns = now_ns
         due_ns = self._sync.next_deadline_ns
         slots = handler(message, now_ns)
-        return self._frames(slots, now_ns, due_ns)
+        return frames + self._frames(slots, now_ns, due_ns)
 
     def poll(self, now_ns: int) -> list[PendingFrame]:
         """Return the frames whose deadline has passed by now, oldest first."""
@@ -181,16 +178,13 @@ class Pipeline:
     def reset(self) -> None:
         """Forget readings and ego motion; calibration and counters stay."""
         self._sync.reset()
-        self._forget_motion()
+        self._unmade += [Unmade(slot.stamp_ns, DROP_RESET) for slot in self._wait.clear()]
+        self._motion.clear()
         self._events.append("reset: readings and ego motion forgotten")
 
     def close(self) -> None:
         """End the decoding threads; frames that are out can still be finished."""
         self._pool.close()
-
-    def _forget_motion(self) -> None:
-        self._waiting.clear()
-        self._motion.clear()
 
     def _make_handlers(self) -> dict[str, Callable[[Any, int], list[Slot]]]:
         handlers: dict[str, Callable[[Any, int], list[Slot]]] = {
@@ -243,85 +237,66 @@ class Pipeline:
         return self._sync.poll(now_ns)
 
     def _offer(self, sensor: str, reading: PendingImage | RadarCloud, now_ns: int) -> list[Slot]:
-        before = self._sync.counters
         slots = self._sync.push(sensor, reading.stamp_ns, reading, now_ns)
-        after = self._sync.counters
-        for reason, remedy in REFUSALS.items():
-            if after.get(reason, 0) > before.get(reason, 0):
-                text = f"{sensor}: reading of {reading.stamp_ns / 1e9:.3f} s dropped: {remedy}"
-                self.tally.drop(sensor, reason, text)
-                return slots
-        self.tally.accept(sensor, reading.stamp_ns, now_ns)
-        if isinstance(reading, PendingImage):
-            self._pool.submit(reading)
+        is_refused = False
+        for name, stamp_ns, reason in self._sync.take_refused():
+            text = f"{name}: reading of {stamp_ns / 1e9:.3f} s dropped: {REFUSALS[reason]}"
+            self.tally.drop(name, reason, text)
+            is_refused |= (name, stamp_ns) == (sensor, reading.stamp_ns)
+        if not is_refused:
+            self.tally.accept(sensor, reading.stamp_ns, now_ns)
+            if isinstance(reading, PendingImage):
+                self._pool.submit(reading)
         return slots
 
     def _frames(self, slots: list[Slot], now_ns: int, due_ns: int | None) -> list[PendingFrame]:
         """Return the frames of slots whose ego motion is known, or whose time is up."""
-        if self._sync.jumps > self._jumps:
-            self._jumps = self._sync.jumps
-            self._waiting.clear()
-            self._events.append("time went back (a bag that starts again?): readings forgotten")
         deadline_ns = now_ns + self._settings.sync.deadline_ns if due_ns is None else due_ns
         look_ns = min(now_ns + self._settings.pose_wait_ns, deadline_ns)
-        self._waiting.extend(
-            _Waiting(slot=slot, deadline_ns=deadline_ns, look_ns=look_ns) for slot in slots
-        )
-        if not self._waiting:
+        self._wait.add(slots, deadline_ns, look_ns)
+        moved = self._of_before(now_ns) if self._sync.jumps > self._jumps else []
+        if not moved and self._wait.next_look_ns is None:
             return []
         self.refresh_calibration()
-        frames = []
-        while self._waiting:
-            head = self._waiting[0]
-            slot, stamps_ns = head.slot, _stamps(head.slot)
-            motion = self._motion.relative(slot.stamp_ns, stamps_ns)
-            lacks_motion = len(motion) < len(stamps_ns) or (
-                now_ns < head.look_ns and not self._motion.reaches(stamps_ns)
-            )
-            is_due = now_ns >= head.deadline_ns or len(self._waiting) > _MAX_WAITING
-            if not is_due and self._pays_to_wait(slot, lacks_motion, now_ns):
-                if now_ns >= head.look_ns:
-                    self._waiting[0] = replace(head, look_ns=head.deadline_ns)
-                break
-            self._waiting.popleft()
-            self._has_begun = True
-            if len(motion) < len(stamps_ns) and self._motion.is_wanted:
-                self.tally.drop(FRAMES, "no ego motion", self._no_motion_text())
-            frames += self._frame(slot, motion)
-        return frames
+        found = [self._frame(one) for one in (*moved, *self._wait.ready(now_ns))]
+        return [frame for frame in found if frame is not None]
 
-    def _pays_to_wait(self, slot: Slot, lacks_motion: bool, now_ns: int) -> bool:
-        """Whether ego motion, or for the first frame calibration, may still come in time."""
-        if not self._has_begun and any(name in self.uncalibrated for name in slot.readings):
-            return True
-        is_coming = self._motion.is_alive(now_ns) or not self._has_begun
-        return lacks_motion and self._motion.is_wanted and is_coming
+    def _of_before(self, now_ns: int) -> list[Moved]:
+        """Time went back: return what waited for it, and forget where the vehicle was."""
+        self._jumps = self._sync.jumps
+        self._events.append("time went back (a bag that starts again?): readings forgotten")
+        moved = self._wait.of_before(self._jumps, now_ns)
+        self._motion.begin_anew(now_ns)
+        return moved
 
-    def _frame(self, slot: Slot, motion: Mapping[int, Float64]) -> list[PendingFrame]:
-        """Return the frame of the calibrated sensors of a slot; none while no camera is."""
-        readings = {
-            name: value for name, value in slot.readings.items() if name not in self.uncalibrated
-        }
+    def _lacks_calibration(self, slot: Slot) -> bool:
+        return any(name in self.uncalibrated for name in slot.readings)
+
+    def _frame(self, moved: Moved) -> PendingFrame | None:
+        """Return the frame of the calibrated sensors of a slot; None where none is."""
+        slot, uncalibrated = moved.slot, self.uncalibrated
+        if moved.lacks_motion and self._motion.is_wanted:
+            self.tally.drop(FRAMES, NO_MOTION, self._no_motion_text())
+        readings = {name: got for name, got in slot.readings.items() if name not in uncalibrated}
         missing = {**slot.missing}
         for name in slot.readings:
-            if name in self.uncalibrated:
-                self.tally.drop(name, "uncalibrated", f"{name}: {self.uncalibrated[name]}")
+            if name in uncalibrated:
+                self.tally.drop(name, "uncalibrated", f"{name}: {uncalibrated[name]}")
                 missing[name] = MISSING_UNCALIBRATED
         self._missing = MappingProxyType(missing)
-        if not self.rig.cameras:
-            text = "; ".join(f"{name}: {why}" for name, why in self.uncalibrated.items())
-            self.tally.drop(FRAMES, "uncalibrated", f"no camera is calibrated yet; {text}")
-            return []
-        return [
-            PendingFrame(
-                stamp_ns=slot.stamp_ns,
-                cameras={n: readings[n] for n in self._sensors.cameras if n in readings},
-                radars={n: readings[n] for n in self._sensors.radars if n in readings},
-                reference_from_ego=motion,
-                odom_from_ego=self._motion.pose_at(slot.stamp_ns),
-                missing=self._missing,
-            )
-        ]
+        if not readings:
+            text = "; ".join(f"{name}: {why}" for name, why in uncalibrated.items())
+            self.tally.drop(FRAMES, "uncalibrated", f"no sensor is calibrated yet; {text}")
+            self._unmade.append(Unmade(slot.stamp_ns, "none of its sensors is calibrated"))
+            return None
+        return PendingFrame(
+            stamp_ns=slot.stamp_ns,
+            cameras={n: readings[n] for n in self._sensors.cameras if n in readings},
+            radars={n: readings[n] for n in self._sensors.radars if n in readings},
+            reference_from_ego=moved.motion,
+            odom_from_ego=moved.odom_from_ego,
+            missing=self._missing,
+        )
 
     def _no_motion_text(self) -> str:
         source = self._settings.odometry_topic or (
@@ -331,12 +306,3 @@ class Pipeline:
             f"no ego motion for the stamps of a frame from {source}; start the odometry, or set "
             "ego_motion.frame to '' for a vehicle that stands still"
         )
-
-
-def _stamps(slot: Slot) -> set[int]:
-    """Return the stamps of all readings of a slot."""
-    stamps_ns = set()
-    for value in slot.readings.values():
-        readings = value if isinstance(value, tuple) else (value,)
-        stamps_ns |= {reading.stamp_ns for reading in readings}
-    return stamps_ns

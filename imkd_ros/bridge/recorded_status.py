@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a recording of `~/output/status` says of frames. No ROS in here: messages by their fields.
+"""The values of a frame's status on `~/output/status`, written and read. No ROS in here.
 
-The node's module `status` writes these messages.
+The node's module `status` puts them into messages; those are read by their fields.
 """
 
 import re
@@ -14,7 +14,23 @@ from imkd_core.health.degradation import FrameStatus, Level
 #: Name of the one status in a message, behind the node's name.
 STATUS = ": status"
 
-_AGE = "age_ms/"
+_LEVEL, _OUTCOME, _USED, _MISSING, _AGE = "level", "outcome", "used", "missing", "age_ms/"
+
+
+def status_values(status: FrameStatus) -> dict[str, str]:
+    """Return the values that tell a frame's status to a program; `read_status` reads them.
+
+    Returns:
+        Level and outcome; names of the used sensors; "NAME: reason; ..." of the missing ones; and
+        `age_ms/NAME` of each used one, in milliseconds with one decimal.
+    """
+    return {
+        _LEVEL: status.level.value,
+        _OUTCOME: status.outcome,
+        _USED: ", ".join(status.used),
+        _MISSING: "; ".join(f"{name}: {why}" for name, why in status.missing.items()),
+        **{f"{_AGE}{name}": f"{age_ms:.1f}" for name, age_ms in status.age_ms.items()},
+    }
 
 
 def read_status(message: Any, sensors: Collection[str]) -> FrameStatus:
@@ -35,14 +51,14 @@ def read_status(message: Any, sensors: Collection[str]) -> FrameStatus:
     try:
         return FrameStatus(
             stamp_ns=int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec),
-            level=Level(values["level"]),
-            outcome=values["outcome"],
+            level=Level(values[_LEVEL]),
+            outcome=values[_OUTCOME],
             age_ms={
                 key.removeprefix(_AGE): float(value)
                 for key, value in values.items()
                 if key.startswith(_AGE)
             },
-            missing=_missing(values["missing"], sensors),
+            missing=_missing(values[_MISSING], sensors),
         )
     except (KeyError, ValueError) as error:
         raise SensorError(

@@ -9,12 +9,16 @@ from types import MappingProxyType
 
 from imkd_core.runtime.rhythm import Rhythm
 from imkd_core.runtime.slots import (
+    DROP_BEHIND,
     DROP_DUPLICATE,
     DROP_FUTURE,
     DROP_LATE,
     DROP_ORDER,
+    DROP_OVERFLOW,
+    DROP_RESET,
     DROP_STALE,
     DROP_STAMP,
+    DROP_SUPERSEDED,
 )
 
 #: Problems kept until they are taken; the counters go on counting.
@@ -30,6 +34,9 @@ _LEAST_SILENCE_NS = 300_000_000
 #: Name under which what concerns whole frames is filed.
 FRAMES = "frames"
 
+#: Reason of a problem of `FRAMES`: stamps of a frame without ego motion.
+NO_MOTION = "no ego motion"
+
 
 #: Reasons of the synchroniser that concern the reading just offered, and what to do about each.
 REFUSALS: Mapping[str, str] = {
@@ -41,7 +48,16 @@ REFUSALS: Mapping[str, str] = {
     DROP_DUPLICATE: "a reading of that stamp was there already; two publishers on one topic, or "
     "a driver that repeats",
     DROP_ORDER: "it is older than the one before; check the network and the driver's stamps",
+    DROP_BEHIND: "its stamp lies more than half a second behind those of the other sensors; "
+    "synchronise the clocks (PTP, NTP), and see whether its driver was started again",
     DROP_LATE: "its frame has gone out already; raise sync.deadline_ms if this is normal",
+}
+
+#: Why a frame that was due did not come about, by the synchroniser's reason.
+UNMADE: Mapping[str, str] = {
+    DROP_OVERFLOW: "its images waited too long for the others",
+    DROP_RESET: "a reset forgot its readings",
+    DROP_SUPERSEDED: "images of the next frame came before those of most cameras",
 }
 
 

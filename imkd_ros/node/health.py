@@ -5,14 +5,15 @@
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from imkd_core.health.faults import Finding
 from imkd_ros.bridge.pipeline import Pipeline
 from imkd_ros.bridge.sensors import SensorSet
-from imkd_ros.bridge.tally import FRAMES, Problem
+from imkd_ros.bridge.tally import FRAMES, NO_MOTION, Problem
 from imkd_ros.node.latency import LatencyWindow, latency_status
+from imkd_ros.node.motion_status import MotionWatch
 from imkd_ros.node.verdicts import ERROR, OK, WARN, Status
 
 #: A drop keeps its sensor at WARN for so long.
@@ -69,9 +70,16 @@ class HealthMonitor:
         timeout_ns: silence after which a sensor counts as lost in any case; one whose period is
             known does after three of its periods, or twice what is usual of it.
         latency_warn_ms: median of the whole latency that is a warning.
+        motion_needs: what becomes wrong without ego motion, in words.
     """
 
-    def __init__(self, sensors: SensorSet, timeout_ns: int, latency_warn_ms: float) -> None:
+    def __init__(
+        self,
+        sensors: SensorSet,
+        timeout_ns: int,
+        latency_warn_ms: float,
+        motion_needs: Sequence[str] = (),
+    ) -> None:
         self._sensors = sensors
         self.timeout_ns = timeout_ns
         self.latency_warn_ms = latency_warn_ms
@@ -80,11 +88,15 @@ class HealthMonitor:
         self._jumps: dict[str, int] = {}
         self._problems: dict[str, tuple[int, Problem]] = {}
         self._qos: dict[str, str] = {}
+        self._motion = MotionWatch(motion_needs)
 
     def note_problems(self, problems: Iterable[Problem], now_ns: int) -> None:
         """Remember the last problem of each sensor for a while."""
         for problem in problems:
-            self._problems[problem.sensor] = (now_ns, problem)
+            if problem.reason == NO_MOTION:
+                self._motion.note(problem.text, now_ns)
+            else:
+                self._problems[problem.sensor] = (now_ns, problem)
 
     def note_qos(self, name: str, text: str) -> None:
         """Remember that a topic's publisher or subscriber cannot be talked to, and the remedy."""
@@ -200,11 +212,11 @@ class HealthMonitor:
         if not state.is_active or self._is_starting(now_ns):
             text = f"waiting for the calibration of {len(lacking)} sensors"
             return Status(name="calibration", level=OK, message=text, values=values)
-        first = next(iter(lacking))
+        names, first = ", ".join(lacking), next(iter(lacking))
         return Status(
             name="calibration",
             level=WARN if rig.cameras or rig.radars else ERROR,
-            message=f"{len(lacking)} sensors are not calibrated; {first}: {lacking[first]}",
+            message=f"not calibrated: {names}; {first}: {lacking[first]}",
             values=values,
         )
 
@@ -213,13 +225,9 @@ class HealthMonitor:
         statuses = []
         for name, (when_ns, problem) in self._problems.items():
             is_recent = now_ns - when_ns < _DROP_MEMORY_NS
-            is_ours = name == FRAMES and problem.reason != "no ego motion"  # see `_frames`
-            if name not in self._sensors.names and is_recent and not is_ours:
-                name = "ego_motion" if problem.reason == "no ego motion" else name
+            if name not in (*self._sensors.names, FRAMES) and is_recent:  # see `_frames`
                 statuses.append(Status(name=name, level=WARN, message=problem.text))
-        named = {status.name for status in statuses}
-        if "ego_motion" not in named:
-            statuses.append(Status(name="ego_motion", level=OK, message="ok"))
+        statuses.append(self._motion.status(now_ns))
         foreign = {
             name: text for name, text in self._qos.items() if name not in self._sensors.names
         }

@@ -17,6 +17,7 @@ from imkd_core.runtime.detector import Detector
 from imkd_ros.bridge.assembly import backend_settings, pipeline_settings, thresholds
 from imkd_ros.bridge.calibration_watch import CalibrationWatch
 from imkd_ros.bridge.decoding import PendingFrame
+from imkd_ros.bridge.motion_needs import motion_needs
 from imkd_ros.bridge.parameters import NodeSettings
 from imkd_ros.bridge.pipeline import Pipeline
 from imkd_ros.bridge.policy import policy_of
@@ -89,6 +90,7 @@ class Session:
             sensors,
             settings.nanoseconds("diagnostics.sensor_timeout_sec"),
             settings.number("diagnostics.latency_warn_ms"),
+            motion_needs(sensors, self._bundle.inputs, settings.flag("model.memory")),
         )
         self._watch = SensorWatch(self._pipeline.tally, settings.flag("health.mask_bad_sensors"))
         self._calibration = CalibrationAside(
@@ -168,6 +170,7 @@ class Session:
             self._poll_timer = None
         self._answering.stop()
         self._pipeline.reset()
+        self._tell_unmade()
         self._watch.reset()
         self._detector.reset_memory("deactivated")
 
@@ -185,6 +188,7 @@ class Session:
     def reset(self) -> None:
         """Forget readings, ego motion and earlier frames."""
         self._pipeline.reset()
+        self._tell_unmade()
         self._watch.reset()
         self._calibration.reset()
         self._detector.reset_memory("asked to")
@@ -226,8 +230,14 @@ class Session:
             self._offer(self._pipeline.poll(now_ns), now_ns)
 
     def _offer(self, frames: list[PendingFrame], now_ns: int) -> None:
+        self._tell_unmade()
         for frame in frames:
             self._answering.offer(frame, self._pipeline.rig, now_ns)
+
+    def _tell_unmade(self) -> None:
+        """Tell of the frames that were due and did not come about."""
+        for unmade in self._pipeline.take_unmade():
+            self._status.tell_unmade(unmade)
 
     def _on_qos(self, name: str, text: str) -> None:
         self._health.note_qos(name, text)

@@ -2,9 +2,8 @@
 """What became of every frame, on `~/output/status`; and why there is none.
 
 One DiagnosticArray a frame, in it one status named `<node>: status`: level and sentence for a
-person, and for a program the values `level`, `outcome`, `used` (names), `missing`
-("NAME: reason; ...") and `age_ms/<NAME>`. The header's stamp is the frame's; where there is no
-frame, the node's clock.
+person, and for a program the values of `bridge.recorded_status.status_values`. The header's stamp
+is the frame's; where there is no frame, the node's clock.
 """
 
 import threading
@@ -26,8 +25,9 @@ from imkd_core.health.degradation import (
     no_frame,
     not_answered,
 )
-from imkd_core.runtime.slots import MISSING_NEVER, MISSING_SILENT
+from imkd_core.runtime.slots import MISSING_NEVER, MISSING_SILENT, Unmade
 from imkd_ros.bridge.pipeline import Pipeline
+from imkd_ros.bridge.recorded_status import status_values
 from imkd_ros.bridge.sensors import SensorSet
 from imkd_ros.node.diagnostics import diagnostic_array
 from imkd_ros.node.health import InferenceState
@@ -101,6 +101,11 @@ class StatusOutput:
                 told = [as_status(status, self._name)]
                 self._publisher.publish(diagnostic_array(told, self._name, self._hardware, stamp))
 
+    def tell_unmade(self, unmade: Unmade) -> None:
+        """Tell of a frame that was due and did not come about; the level stays."""
+        outcome = no_frame(unmade.reason)
+        self.tell(FrameStatus(stamp_ns=unmade.stamp_ns, level=self._level, outcome=outcome))
+
     def close(self) -> None:
         """Give the publisher back."""
         self._node.destroy_lifecycle_publisher(self._publisher)
@@ -117,13 +122,7 @@ def as_status(status: FrameStatus, node: str) -> Status:
         node: its name, for where to look for the remedy.
     """
     level, message = _verdict(status, node)
-    values = {
-        "level": status.level.value,
-        "outcome": status.outcome,
-        "used": ", ".join(status.used),
-        "missing": "; ".join(f"{name}: {why}" for name, why in status.missing.items()),
-        **{f"age_ms/{name}": f"{age_ms:.1f}" for name, age_ms in status.age_ms.items()},
-    }
+    values = status_values(status)
     return Status(name="status", level=level, message=message, values=values)
 
 
@@ -182,7 +181,7 @@ def _blindness(pipeline: Pipeline, silent: Collection[str], now_ns: int) -> str:
         (now_ns == 0, "time stands still, nobody publishes /clock"),
         (not came, "no sensor has sent anything yet"),
         (came <= set(silent), "all sensors are silent"),
-        (not pipeline.rig.cameras, "no camera is calibrated"),
+        (not pipeline.rig.cameras and not pipeline.rig.radars, "no sensor is calibrated"),
     )
     return next((text for holds, text in rules if holds), "")
 

@@ -3,15 +3,20 @@
 
 import re
 
+import numpy as np
 import pytest
 
 from imkd_core.cli.evaluation.run import EvaluationOptions, evaluate_bundle
 from imkd_core.config import NUSCENES_CLASSES
 from imkd_core.evaluation.losses import ALL_CAMERAS, ALL_RADARS, Loss
 from imkd_core.resources import bundle_folder, bundles
+from imkd_core.runtime.backends import BackendSettings, open_backend
 from imkd_core.runtime.bundle import load_bundle
+from imkd_core.runtime.detector import Detector
 from imkd_core.runtime.roles import recommendations
 from imkd_core.simulation.simulate import SimulationOptions, simulate
+from imkd_core.types import RADAR_FIELDS, Frame, RadarCloud, SensorRig
+from tests.core.rigs import STAMP_NS, rig_of
 
 #: Drives of the training are numbered from 1, those of the demo from 9000.
 SEED = 9101
@@ -84,3 +89,25 @@ def test_both_kinds_of_sensor_matter(evaluation):
     with_all, no_cameras, no_radars = (one.metrics.present_mean_ap for one in evaluation.conditions)
     assert no_cameras < 0.7 * with_all
     assert no_radars < 0.9 * with_all
+
+
+def test_radars_alone_give_the_same_boxes_with_masked_cameras_and_without_any_in_the_rig():
+    rng = np.random.default_rng(3)
+    rig = rig_of(cameras=6, radars=3)
+    scans = {}
+    for name in rig.radars:
+        points = np.zeros((40, len(RADAR_FIELDS)), np.float32)
+        points[:, :2] = rng.uniform(-40, 40, (40, 2))
+        points[:, 3:6] = rng.uniform(-5, 15, (40, 3))
+        scans[name] = (RadarCloud(sensor=name, stamp_ns=STAMP_NS, points=points),)
+    frame = Frame(stamp_ns=STAMP_NS, cameras={}, radars=scans)
+    bundle = load_bundle(bundle_folder(""))
+    backend = open_backend(bundle, BackendSettings(threads=1))
+    try:
+        blind = SensorRig(cameras={}, radars=rig.radars)
+        masked, without = (Detector(bundle, backend, one).detect(frame) for one in (rig, blind))
+    finally:
+        backend.close()
+    assert len(masked) == len(without) > 0
+    np.testing.assert_allclose(masked.center_m, without.center_m, atol=1e-4)
+    np.testing.assert_allclose(masked.scores, without.scores, atol=1e-5)

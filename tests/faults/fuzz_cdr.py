@@ -128,7 +128,7 @@ def _points(message: Any) -> str:
 def _motion(message: Any) -> str:
     ego = EgoMotion(TransformTree(), "odom", "base_link", True)
     ego.on_odometry(message, 0)
-    return not_finite("a pose", ego.pose_at(STAMP_NS))
+    return not_finite("a pose", ego.poses.pose_at(STAMP_NS))
 
 
 def _transforms(message: Any) -> str:

@@ -162,9 +162,10 @@ def motion(folder: Path) -> Attempt:
         ego.on_transform(mount, True, 0)
         ego_from_radar = tree.lookup("base_link", "radar")
         ask_ns = start_ns + tape.whole(120, 16) * 1_000_000
-        known = ego.relative(ask_ns, (ask_ns, start_ns, start_ns + 150_000_000))
+        asked = (ego.poses.relative(ask_ns, start_ns + late) for late in (0, 150_000_000))
+        known = [pose for pose in (ego.poses.pose_at(ask_ns), *asked) if pose is not None]
         return (
-            not_finite("a pose", ego.pose_at(ask_ns), *known.values())
+            not_finite("a pose", *known)
             or not_finite("a mounting pose", ego_from_radar)
             or not_finite("a velocity", ego.velocity_of(ego_from_radar, ask_ns))
         )

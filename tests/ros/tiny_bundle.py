@@ -6,6 +6,7 @@ Box 0 stands at x = number of live cameras, y = fx / W of the first camera, z = 
 score 0.5. The rest is below every threshold.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -39,14 +40,17 @@ HEAD = HeadSpec(
 _TYPES = {"uint8": TensorProto.UINT8, "int32": TensorProto.INT32, "float32": TensorProto.FLOAT}
 
 
-def write_tiny_bundle(root: Path, heavy: int = 0) -> Bundle:
-    """Write the bundle; `heavy` squares of a large matrix make every inference slow."""
+def write_tiny_bundle(root: Path, heavy: int = 0, **changes: int) -> Bundle:
+    """Write the bundle; `heavy` squares of a large matrix make every inference slow.
+
+    Changes are of its inputs, and must leave the arrays as they are.
+    """
     root.mkdir(parents=True, exist_ok=True)
     onnx.save(_model(heavy), root / "model.onnx")
     return write_bundle(
         root,
         name="tiny",
-        inputs=INPUTS,
+        inputs=replace(INPUTS, **changes),
         head=HEAD,
         files={"fp32": "model.onnx"},
         provenance={"training_data": "none"},

@@ -77,6 +77,18 @@ def test_any_subset_of_sensors_answers_with_its_masks(bundle, backend, names):
     assert found.reliability["camera"].shape == bundle.inputs.bev.shape
 
 
+def test_a_rig_without_a_camera_is_answered_by_its_radars(bundle, backend):
+    recorder = Recorder(backend)
+    blind = SensorRig(cameras={}, radars=RIG.radars)
+    frame = part(frame_of(RIG), RIG.radars)
+    found = Detector(bundle, recorder, blind).detect(frame)
+    np.testing.assert_allclose(found.center_m[0, 0], 5 + 10, rtol=1e-5)
+    (inputs,) = recorder.inputs
+    assert inputs["camera_mask"].tolist() == [0]
+    assert not inputs["images"].any()
+    assert not inputs["lut_weight"].any()
+
+
 def test_the_same_frame_gives_the_same_boxes(bundle, backend):
     detector = Detector(bundle, backend, RIG)
     first, second = detector.detect(frame_of(RIG)), detector.detect(frame_of(RIG))

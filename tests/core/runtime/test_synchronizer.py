@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imkd_core.runtime.slots import (
+    DROP_BEHIND,
     DROP_DUPLICATE,
     DROP_FUTURE,
     DROP_LATE,
@@ -19,6 +20,7 @@ from imkd_core.runtime.slots import (
     DROP_STAMP,
     DROP_SUPERSEDED,
     DROP_UNKNOWN,
+    MISSING_JUMP,
     MISSING_LATE,
     MISSING_LOST,
     MISSING_NEVER,
@@ -96,10 +98,9 @@ def test_whatever_comes_the_promises_hold(
     reference_ns, jumps = 0, 0
     given_out: list[Any] = []
     for number, (sensor, stamp_ns, now_ns) in enumerate(events):
-        slots = sync.push(sensor, stamp_ns, (number, stamp_ns), now_ns)
-        if sync.jumps > jumps:
-            jumps, reference_ns = sync.jumps, 0
-        for slot in slots:
+        for slot in sync.push(sensor, stamp_ns, (number, stamp_ns), now_ns):
+            if slot.jumps > jumps:
+                jumps, reference_ns = slot.jumps, 0
             assert slot.stamp_ns > reference_ns
             assert not reference_ns or slot.stamp_ns - reference_ns >= settings.min_period_ns
             reference_ns = slot.stamp_ns
@@ -359,22 +360,123 @@ def test_frames_faster_than_the_rate_limit_are_dropped() -> None:
     assert sync.counters == {DROP_RATE: 10}
 
 
-def test_a_bag_that_loops_resets_with_its_first_message() -> None:
+def test_a_bag_that_loops_starts_afresh_as_soon_as_most_sensors_agree_and_loses_no_frame() -> None:
     sync = SlotSynchronizer(PAIR)
     for at_ms in (0, 100, 5000):
         push_all(sync, at_ms, "left", "right", "radar")
     push_all(sync, 5100, "left")
-    push_all(sync, 0, "left", late_ms=5200)
-    assert (sync.jumps, sync.pending) == (1, 1)
-    assert sync.counters == {DROP_RESET: 1, DROP_SUPERSEDED: 1}
-    (slot,) = push_all(sync, 0, "right", "radar", late_ms=5200)
-    assert slot.stamp_ns == START_NS
+    assert push_all(sync, 0, "left", late_ms=5200) == []
+    assert sync.jumps == 0
+    (last,) = push_all(sync, 0, "right", late_ms=5200)
+    assert (last.stamp_ns, last.jumps) == (START_NS + 5100 * MS, 0)
+    assert last.missing["right"] == MISSING_JUMP
+    (first,) = push_all(sync, 0, "radar", late_ms=5200)
+    assert (first.stamp_ns, first.jumps, first.missing) == (START_NS, 1, {})
+    assert (sync.jumps, sync.pending) == (1, 0)
+    assert sync.take_refused() == []
+    assert_accounted(sync)
 
 
-def test_a_clock_that_jumps_back_resets() -> None:
+def test_a_camera_alone_that_goes_back_is_a_jump_of_time() -> None:
+    sync = SlotSynchronizer(SyncSettings(cameras=("left",)))
+    stamps = [slot.stamp_ns for at_ms in (5000, 5100) for slot in push_all(sync, at_ms, "left")]
+    (slot,) = push_all(sync, 0, "left", late_ms=5200)
+    assert (len(stamps), slot.stamp_ns, slot.jumps) == (2, START_NS, 1)
+
+
+@pytest.mark.parametrize("liars", [("CAM_0",), ("CAM_0", "RADAR_0"), ("RADAR_3", "RADAR_4")])
+@pytest.mark.parametrize("behind_ms", [1000, 900_000])
+def test_sensors_whose_stamps_go_back_cost_no_frame_of_the_others_and_come_again(
+    liars: tuple[str, ...], behind_ms: int
+) -> None:
+    stream = rig_stream(11, 12.0)
+    lie_ns = range(START_NS + 4_000 * MS, START_NS + 8_000 * MS)
+    lying = [
+        reading._replace(stamp_ns=reading.stamp_ns - behind_ms * MS)
+        if reading.sensor in liars and reading.stamp_ns in lie_ns
+        else reading
+        for reading in stream
+    ]
+    sync = SlotSynchronizer(RIG)
+    told = []
+    stamps_ns, last = [], {}
+    for reading in lying:
+        for _, slot in play(sync, [reading]):
+            stamps_ns.append(slot.stamp_ns)
+            last = slot.missing
+        told += sync.take_refused()
+    assert sync.jumps == 0
+    assert stamps_ns == sorted(set(stamps_ns))
+    assert len(stamps_ns) >= 0.99 * 12 * 12
+    assert not set(liars) & set(last)
+    behind = [refused for refused in told if refused.reason == DROP_BEHIND]
+    pairs = zip(lying, stream, strict=True)
+    lies = sum(lie.stamp_ns < true.stamp_ns for lie, true in pairs)
+    assert {refused.sensor for refused in behind} == set(liars)
+    assert len(behind) >= 0.9 * lies
+    assert_accounted(sync)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("clock_lag", [-3, 0, 3, None])
+def test_at_a_loop_every_frame_of_both_passes_is_given(seed: int, clock_lag: int | None) -> None:
+    """The clock goes back so many messages before or behind the stamps, or not at all."""
+    once = rig_stream(seed, 6.0, jitter_ms=5, latency_ms=10)
+    pass_ns = once[-1].arrival_ns - START_NS + 20 * MS
+    count = len(once)
+    jump = count + clock_lag if clock_lag is not None else 2 * count
+    sync = SlotSynchronizer(RIG)
+    passes: dict[int, list[int]] = {0: [], 1: []}
+    for number, reading in enumerate([*once, *once]):
+        running_ns = reading.arrival_ns + pass_ns * (number >= count)
+        now_ns = running_ns - pass_ns * (number >= jump)
+        while (due_ns := sync.next_deadline_ns) is not None and due_ns < now_ns:
+            for slot in sync.poll(due_ns):
+                passes[slot.jumps].append(slot.stamp_ns)
+        for slot in sync.push(reading.sensor, reading.stamp_ns, reading, now_ns):
+            passes[slot.jumps].append(slot.stamp_ns)
+    assert sync.jumps == 1
+    assert_accounted(sync)
+    images_ns = sorted(r.stamp_ns for r in once if r.sensor in CAMERAS)
+    for stamps_ns in passes.values():
+        assert stamps_ns == sorted(set(stamps_ns))
+        assert len(stamps_ns) >= 12 * 6 - 1
+        assert stamps_ns[0] <= images_ns[len(CAMERAS)] + 20 * MS
+    assert passes[0][-1] >= images_ns[-1] - 60 * MS
+
+
+def test_what_came_before_the_clock_went_back_is_of_the_new_time() -> None:
+    sync = SlotSynchronizer(PAIR)
+    for at_ms in (5000, 5100):
+        push_all(sync, at_ms, "left", "right", "radar")
+    push_all(sync, 5200, "left", "radar")
+    assert push_all(sync, 0, "left", late_ms=5210) == []
+    slots = sync.push("right", START_NS, None, START_NS + 10 * MS)
+    slots += sync.push("radar", START_NS, None, START_NS + 12 * MS)
+    assert [(s.stamp_ns - START_NS) // MS for s in slots] == [5200, 0]
+    assert [slot.jumps for slot in slots] == [0, 1]
+    assert slots[1].missing == {}
+
+
+def test_a_reading_of_the_old_pass_that_comes_behind_the_jump_costs_its_sensor_one_frame() -> None:
+    sync = SlotSynchronizer(PAIR)
+    for at_ms in (5000, 5100):
+        push_all(sync, at_ms, "left", "right", "radar")
+    push_all(sync, 0, "left", "right", "radar", late_ms=5200)
+    push_all(sync, 5200, "right", late_ms=10)
+    stamps = []
+    for at_ms in range(100, 1000, 100):
+        slots = push_all(sync, at_ms, "left", "right", "radar", late_ms=5210)
+        stamps += [slot.stamp_ns - START_NS for slot in slots if not slot.missing]
+    assert stamps[-7:] == [at_ms * MS for at_ms in range(300, 1000, 100)]
+    assert sync.jumps == 1
+
+
+def test_a_clock_that_jumps_back_gives_out_what_waits_and_starts_afresh() -> None:
     sync = SlotSynchronizer(PAIR)
     push_all(sync, 5000, "left")
-    assert sync.poll(START_NS) == []
+    (last,) = sync.poll(START_NS)
+    assert (last.stamp_ns, last.jumps) == (START_NS + 5000 * MS, 0)
     assert (sync.jumps, sync.pending) == (1, 0)
     (slot,) = push_all(sync, 10, "left", "right", "radar")
     assert slot.stamp_ns == START_NS + 10 * MS
@@ -392,6 +494,49 @@ def test_after_a_pause_of_all_sensors_the_frame_is_waited_for_as_at_the_start() 
     for at_ms in (0, 10_000, 20_000):
         (slot,) = push_all(sync, at_ms, "left", "right", "radar")
         assert slot.missing == {}
+
+
+def test_a_frame_of_which_too_few_images_came_is_told_once() -> None:
+    sync = SlotSynchronizer(SyncSettings(cameras=CAMERAS))
+    for at_ms in range(0, 1000, 100):
+        push_all(sync, at_ms, *CAMERAS)
+    assert sync.take_unmade() == []
+    push_all(sync, 1000, *CAMERAS[:2])
+    push_all(sync, 1100, *CAMERAS[:2])
+    (slot,) = push_all(sync, 1100, *CAMERAS[2:])
+    assert slot.missing == {}
+    assert sync.take_unmade() == [(START_NS + 1000 * MS, DROP_SUPERSEDED)]
+    assert sync.take_unmade() == []
+
+
+def test_an_image_that_its_frame_went_out_without_is_no_frame_of_its_own() -> None:
+    sync = SlotSynchronizer(RIG)
+    late = rig_stream(5, 20, loss={"CAM_1": 0.5}, jitter_ms=10)
+    slots = play(sync, late)
+    unmade = sync.take_unmade()
+    assert len(slots) + len(unmade) <= 12 * 20 + 2
+
+
+def test_frames_that_a_reset_forgets_are_told() -> None:
+    sync = SlotSynchronizer(PAIR)
+    for at_ms in range(0, 1000, 100):
+        push_all(sync, at_ms, "left", "right", "radar")
+    push_all(sync, 1000, "left")
+    sync.reset()
+    assert sync.take_unmade() == [(START_NS + 1000 * MS, DROP_RESET)]
+
+
+def test_the_end_gives_what_waits_for_others_and_no_frame_of_scans_behind_the_last_image() -> None:
+    sync = SlotSynchronizer(PAIR)
+    for at_ms in range(0, 1000, 100):
+        push_all(sync, at_ms, "left", "right", "radar")
+    push_all(sync, 970, "radar")
+    assert sync.flush("the end") == []
+    push_all(sync, 1000, "left", "radar")
+    (slot,) = sync.flush("the end")
+    assert slot.missing == {"right": "the end"}
+    assert sync.flush("the end") == []
+    assert_accounted(sync)
 
 
 def test_reset_forgets_readings_and_keeps_counters() -> None:

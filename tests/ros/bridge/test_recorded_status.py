@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from imkd_core.errors import SensorError
 from imkd_core.health.degradation import FrameStatus, Level
-from imkd_ros.bridge.recorded_status import read_status
+from imkd_ros.bridge.recorded_status import read_status, status_values
 
 SENSORS = ("CAM_FRONT", "CAM_FRONT_LEFT", "RADAR_1")
 REASONS = st.text("abc: ;CAM_FRONT", min_size=1).filter(
@@ -19,14 +19,8 @@ REASONS = st.text("abc: ;CAM_FRONT", min_size=1).filter(
 
 def message(status: FrameStatus, names=("imkd_detector: status",), without=()):
     """The message as the node writes it."""
-    values = {
-        "level": status.level.value,
-        "outcome": status.outcome,
-        "used": ", ".join(status.used),
-        "missing": "; ".join(f"{name}: {why}" for name, why in status.missing.items()),
-        **{f"age_ms/{name}": f"{age_ms:.1f}" for name, age_ms in status.age_ms.items()},
-    }
-    pairs = [SimpleNamespace(key=k, value=v) for k, v in values.items() if k not in without]
+    values = status_values(status).items()
+    pairs = [SimpleNamespace(key=key, value=value) for key, value in values if key not in without]
     sec, nanosec = divmod(status.stamp_ns, 1_000_000_000)
     return SimpleNamespace(
         header=SimpleNamespace(stamp=SimpleNamespace(sec=sec, nanosec=nanosec)),
@@ -49,6 +43,19 @@ def test_a_status_comes_back_as_it_was(level, stamp_ns, ages, missing):
         missing=missing,
     )
     assert read_status(message(status), SENSORS) == status
+
+
+def test_the_keys_are_those_that_the_guide_names():
+    status = FrameStatus(
+        stamp_ns=5, level=Level.FULL, outcome="answered", age_ms={"R": 2}, missing={"A": "late"}
+    )
+    assert status_values(status) == {
+        "level": "full",
+        "outcome": "answered",
+        "used": "R",
+        "missing": "A: late",
+        "age_ms/R": "2.0",
+    }
 
 
 def test_it_is_what_the_node_writes():

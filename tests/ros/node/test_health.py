@@ -122,6 +122,9 @@ def test_lacking_ego_motion_has_a_status_of_its_own(bench):
     problem = Problem(sensor=FRAMES, reason="no ego motion", text="start the odometry")
     bench.monitor.note_problems([problem], 10 * SECOND)
     assert bench.judge(10 * SECOND)["ego_motion"].level == WARN
+    refusal = Problem(sensor=FRAMES, reason="not answered", text="the network returned NaN")
+    bench.monitor.note_problems([refusal], 11 * SECOND)
+    assert bench.judge(11 * SECOND)["ego_motion"].message == "start the odometry"
     bench.hear(14 * SECOND)
     assert bench.judge(14 * SECOND)["ego_motion"].level == OK
 

@@ -16,7 +16,6 @@ from imkd_core.health.degradation import (
     not_answered,
     outcome_of,
 )
-from imkd_core.types import SensorRig
 from imkd_ros.bridge.sensors import sensor_set_from_mapping
 from imkd_ros.node.health import InferenceState
 from imkd_ros.node.status import IDLE, as_status, without_frame
@@ -72,9 +71,10 @@ def test_the_level_and_the_sentence_tell_how_bad_it_is_and_where_to_look(status,
 
 
 def pipeline_of(newest="ABR", silent="", uncalibrated=""):
-    rig = SensorRig(cameras={}, radars={})
-    if uncalibrated != "AB":
-        rig = SimpleNamespace(cameras={"A": 1}, radars={})
+    rig = SimpleNamespace(
+        cameras={name: 1 for name in "AB" if name not in uncalibrated},
+        radars={name: 1 for name in "R" if name not in uncalibrated},
+    )
     return SimpleNamespace(
         tally=SimpleNamespace(
             newest=dict.fromkeys(newest, (1, 1)),
@@ -97,12 +97,16 @@ def test_every_reason_for_no_frame_is_told_with_that_of_each_sensor():
     silent = told(pipeline_of(newest="AR", silent="AR"))
     assert silent.outcome == "no frame: all sensors are silent"
     assert silent.missing == {"A": "silent", "B": "never seen", "R": "silent"}
-    uncalibrated = told(pipeline_of(uncalibrated="AB"))
-    assert uncalibrated.outcome == "no frame: no camera is calibrated"
-    assert uncalibrated.missing == {"A": "uncalibrated", "B": "uncalibrated", "R": "no frame yet"}
+    uncalibrated = told(pipeline_of(uncalibrated="ABR"))
+    assert uncalibrated.outcome == "no frame: no sensor is calibrated"
+    assert uncalibrated.missing == dict.fromkeys("ABR", "uncalibrated")
     standing = told(pipeline_of(), now_ns=0)
     assert standing.outcome.startswith("no frame: time stands still")
     assert {one.level for one in (never, silent, uncalibrated, standing)} == {Level.BLIND}
+
+
+def test_radars_that_are_calibrated_are_not_blind():
+    assert told(pipeline_of(uncalibrated="AB"), last=Level.RADAR_ONLY).level == Level.RADAR_ONLY
 
 
 def test_while_sensors_send_and_no_frame_is_due_the_level_stays():
