@@ -59,9 +59,9 @@ class JumpVote:
         """Return whether time went back.
 
         Args:
-            alive: sensors that send; those whose readings are held are among them in any case.
+            alive: sensors that send; those that were asked are among them in any case.
         """
-        return 2 * len(self._back) > len(self._back.union(alive))
+        return 2 * len(self._back) > self._count(alive)
 
     def is_refuted(self, alive: Collection[str], now_ns: int) -> bool:
         """Return whether time goes on, so that what is held is wrong.
@@ -73,7 +73,7 @@ class JumpVote:
         if not self._held:
             return False
         is_over = now_ns - self._held[0].entry.arrival_ns > self._patience_ns
-        return is_over or 2 * len(self._on) >= len(self._back.union(alive))
+        return is_over or 2 * len(self._on) >= self._count(alive)
 
     def take(self) -> list[Held]:
         """Return what is held, in the order in which it came, and begin anew."""
@@ -81,3 +81,6 @@ class JumpVote:
         self._back.clear()
         self._on.clear()
         return held
+
+    def _count(self, alive: Collection[str]) -> int:
+        return len(self._back.union(self._on, alive))
