@@ -52,6 +52,7 @@ setup(
         "bag": ["rosbags>=0.10"],
         "report": ["jinja2>=3.0", "rich>=12"],
         "fleet": ["ray>=2.9"],  # `imkd replay --ray`
+        "fuzz": ["atheris>=3.0; python_version >= '3.11'"],  # half of the fault suite's fuzzing
         "train": [
             "torch>=2.5",
             "onnx>=1.16",

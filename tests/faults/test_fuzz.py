@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from imkd_core.errors import ImkdError
 from tests.faults.fuzz import Outcome, figures, fuzz
+from tests.faults.fuzz_child import import_atheris, read_state
 from tests.faults.fuzz_mutation import Tape, broken_bytes, broken_json, tapes
 from tests.faults.fuzz_target import Target, beyond, not_finite
 from tests.faults.fuzz_targets import TARGETS, cases_of, is_here
@@ -87,13 +88,30 @@ def test_cases_are_shared_out_and_reach_the_whole():
 
 def test_a_run_counts_its_cases_and_a_process_that_dies(tmp_path):
     target = next(one for one in TARGETS if one.name == "radar .pcd")
-    outcome = fuzz(target, 300, tmp_path / "pcd", "own", 3)
+    outcome = fuzz(target, 300, tmp_path / "pcd", ["own"], 3)
     assert outcome.crashes == 0
     assert outcome.counts["cases"] == 300
     assert outcome.counts["refused"] + outcome.counts["taken"] == 300
     nobody = Target(name="nobody", share=1, open=target.open, seeds=tapes)
-    lost = fuzz(nobody, 10, tmp_path / "lost", "own", 3)
+    lost = fuzz(nobody, 10, tmp_path / "lost", ["own"], 3)
     assert lost.crashes > 0, "a process that ends before its cases were tried has crashed"
+
+
+@pytest.mark.skipif(import_atheris() is None, reason="atheris is not installed")
+def test_libfuzzer_takes_half_of_the_cases_and_its_own_memory_does_not_count(tmp_path):
+    target = next(one for one in TARGETS if one.name == "radar .pcd")
+    outcome = fuzz(target, 400, tmp_path / "pcd", ["own", "atheris"], 3)
+    assert (outcome.crashes, outcome.counts["cases"]) == (0, 400)
+    parts = {name: read_state(tmp_path / "pcd" / name)[0] for name in ("own-0", "atheris-0")}
+    assert {name: counts["cases"] for name, counts in parts.items()} == {
+        "own-0": 200,
+        "atheris-0": 200,
+    }
+    leaky = Outcome(target)
+    leaky.add({**parts["atheris-0"], "rss_begin_kb": 1, "rss_peak_kb": 1 << 20}, "atheris")
+    assert (leaky.growth_mb, leaky.counts["cases"]) == (0.0, 200)
+    leaky.add({**parts["own-0"], "rss_begin_kb": 1, "rss_peak_kb": 1025, "rss_end_kb": 0}, "own")
+    assert leaky.growth_mb == 1.0
 
 
 def test_figures_say_where_and_keep_the_middleware_apart():
@@ -102,7 +120,7 @@ def test_figures_say_where_and_keep_the_middleware_apart():
     )
     counts = {"cases": 600, "foreign": 2, "unsound": 1, "growth_kb": 2048}
     outcomes = [Outcome(ours, counts), Outcome(theirs, {"cases": 400}, crashes=3)]
-    found = {one.name: one for one in figures(outcomes, "own", 1000, 5.0)}
+    found = {one.name: one for one in figures(outcomes, ["own"], 1000, 5.0)}
     assert (found["fuzz cases"].value, found["fuzz cases"].met) == (1000, True)
     assert (found["fuzz crashes"].value, found["fuzz crashes"].met) == (0, True)
     assert (found["fuzz exceptions"].value, found["fuzz exceptions"].met) == (2, False)
