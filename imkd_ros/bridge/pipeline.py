@@ -80,7 +80,7 @@ class Pipeline:
         self._wait = PoseWait(self._motion, self._lacks_calibration)
         self._unmade: deque[Unmade] = deque(maxlen=_MOST_UNMADE)
         self._events: list[str] = []
-        self._jumps = self._now_ns = 0
+        self._jumps = 0
         self._missing: Mapping[str, str] = {}
         self._handlers = self._make_handlers()
         self.tally = Tally()
@@ -153,13 +153,9 @@ class Pipeline:
         handler = self._handlers.get(topic)
         if handler is None:
             return []
-        # where the clock went back, what waits goes out before the message changes the poses
-        has_jumped = now_ns < self._now_ns - self._settings.sync.jump_ns
-        frames = self.poll(now_ns) if has_jumped else []
-        self._now_ns = now_ns
         due_ns = self._sync.next_deadline_ns
         slots = handler(message, now_ns)
-        return frames + self._frames(slots, now_ns, due_ns)
+        return self._frames(slots, now_ns, due_ns)
 
     def poll(self, now_ns: int) -> list[PendingFrame]:
         """Return the frames whose deadline has passed by now, oldest first."""
@@ -251,10 +247,12 @@ class Pipeline:
 
     def _frames(self, slots: list[Slot], now_ns: int, due_ns: int | None) -> list[PendingFrame]:
         """Return the frames of slots whose ego motion is known, or whose time is up."""
-        deadline_ns = now_ns + self._settings.sync.deadline_ns if due_ns is None else due_ns
-        look_ns = min(now_ns + self._settings.pose_wait_ns, deadline_ns)
-        self._wait.add(slots, deadline_ns, look_ns)
-        moved = self._of_before(now_ns) if self._sync.jumps > self._jumps else []
+        has_jumped = self._sync.jumps > self._jumps
+        if due_ns is None or has_jumped:  # or that was a time before
+            due_ns = now_ns + self._settings.sync.deadline_ns
+        look_ns = min(now_ns + self._settings.pose_wait_ns, due_ns)
+        self._wait.add(slots, due_ns, look_ns)
+        moved = self._of_before(now_ns) if has_jumped else []
         if not moved and self._wait.next_look_ns is None:
             return []
         self.refresh_calibration()

@@ -61,6 +61,21 @@ def test_stamps_that_go_back_under_a_clock_that_runs_on_lose_no_frame_either():
     assert [offset(frame) for frame in frames[10:]] == pytest.approx(range(500, 509), abs=1e-3)
 
 
+def test_a_frame_that_the_clock_overtakes_does_not_wait_for_the_time_before():
+    pipeline = calibrated(ego_frame="odom")
+    pass_of(pipeline, 0.0)
+    old_ns, new_ns = START_NS + 910 * MS, START_NS + 5 * MS
+    pipeline.on_message("/a", picture("A", START_NS), old_ns)
+    pipeline.on_message("/b", picture("B", START_NS), old_ns)
+    pipeline.on_message(TF_TOPIC, odom(START_NS - 500 * MS, 0.0), old_ns)
+    frames = pipeline.on_message("/r", points(START_NS - 20 * MS), new_ns)
+    while not frames and (due_ns := pipeline.next_deadline_ns) is not None:
+        assert due_ns <= new_ns + 60 * MS
+        frames = pipeline.poll(due_ns)
+    (frame,) = frames
+    assert (tuple(frame.cameras), tuple(frame.radars)) == (("A", "B"), ("R",))
+
+
 def test_poses_from_before_a_jump_are_not_those_of_the_new_time():
     pipeline = calibrated(ego_frame="odom")
     pass_of(pipeline, 0.0)
@@ -93,6 +108,7 @@ def test_a_sensor_that_lies_alone_is_told_by_its_name_and_the_others_go_on(behin
         ("A", "B")
     ] * 10
     assert pipeline.counters["B"] == {DROP_BEHIND: 10}
+    assert pipeline.tally.accepted == dict.fromkeys("ABR", 30)
     assert DROP_BEHIND not in pipeline.counters[FRAMES]
     told = [problem for problem in pipeline.tally.take_problems() if problem.reason == DROP_BEHIND]
     assert [problem.sensor for problem in told] == ["B"]
