@@ -6,18 +6,19 @@
 The judge gets calibrations with an error in them; pictures and scans stay as they are. Cameras are
 turned by 0.5 to 5 degrees about each axis of the vehicle, or exchanged, and judged twice: by whole
 pictures, as `imkd doctor` does, and by those that the node decodes. Radars are turned, or send
-speeds in km/h or mm/s, of the wrong sign, with the own motion wrongly in or out. Each case is as
-much driving as the first verdict takes. Where the driving does not tell (too slow; a rotation
-about the direction of travel while going straight on), the judge abstains: neither hit nor alarm,
-but counted, and no part of the goals. Camera pictures between key frames are needed (`imkd simulate
---camera-sweeps`). Without --data, drives are made first.
+speeds in km/h or mm/s, of the wrong sign, with the own motion wrongly in or out; and once more they
+are turned and judged without the speeds, as if their driver took the own motion out. Each case is
+as much driving as the first verdict takes. Where it does not tell (too slow; a rotation about the
+direction of travel while going straight on, with nothing upright in sight), the judge abstains:
+neither hit nor alarm, but counted, and no part of the goals. Camera pictures between key frames are
+needed (`imkd simulate --camera-sweeps`). Without --data, drives are made first.
 """
 
 import argparse
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from benchmarks.calibration_planted import (
     Drive,
     echoes,
     frames,
+    laid_otherwise,
     open_drive,
     repeated,
     swapped,
@@ -36,11 +38,13 @@ from benchmarks.calibration_planted import (
 from benchmarks.fault_drives import FaultDrives, add_options
 from benchmarks.harness import AT_MOST, Figure, Goal, Report, Timing, run_benchmark
 from imkd_core.data.nuscenes.reader import NuScenes
-from imkd_core.geometry import Float64, rigid_transform
+from imkd_core.geometry import rigid_transform
 from imkd_core.health.calibration import CalibrationSettings
 from imkd_core.health.calibration_camera import CameraSettings, Pair, camera_verdict, turn_of
 from imkd_core.health.calibration_radar import motion_error, radar_verdict
+from imkd_core.health.calibration_radar_map import map_verdict
 from imkd_core.health.calibration_rig import rig_findings
+from imkd_core.health.calibration_upright import roll_of
 from imkd_core.types import CameraModel, SensorRig
 from imkd_ros.bridge.calibration_watch import SETTINGS, CalibrationWatch
 
@@ -62,8 +66,8 @@ _RADARS = {
     "own motion not taken out": (0.0, 2.0),
 }
 
-#: A direction is known if so much of it lies in what was fitted.
-_KNOWN = 0.9
+#: Of radars whose driver has taken the own motion out: degrees that the calibration is off by.
+_YAWS = {f"yaw off by {degrees:g} degrees": degrees for degrees in (3.0, -3.0, 5.0, -5.0)}
 
 #: Drives that are made where none are named.
 MADE = FaultDrives(
@@ -79,6 +83,9 @@ _RIGHT = "as it is"
 
 #: Kind of the cameras that are judged as the node judges them.
 NODE = "camera in the node"
+
+#: Kind of the radars that are judged without the speeds that they measured.
+COMPENSATED = "compensated radar"
 
 #: A drive is looked at so often for the processor time: more than the first verdicts take.
 _ROUNDS = 16
@@ -121,6 +128,7 @@ def measure(options: argparse.Namespace) -> Report:
             _judge_cameras("camera", drive, drive.pairs, counts.settings.camera, counts)
             _judge_cameras(NODE, drive, drive.node_pairs, SETTINGS.camera, counts)
             _judge_radars(drive, counts)
+            _judge_maps(drive, counts)
             _judge_numbers(drive.rig, counts)
             period_s, cameras = drive.period_s, len(drive.rig.cameras)
             if not counts.times_ms:
@@ -143,29 +151,38 @@ def _judge_cameras(
     for name, all_pairs in pairs_of.items():
         for begin in range(0, max(len(all_pairs) - size, 0) + 1, size):
             pairs = all_pairs[begin : begin + size]
-            turn = turn_of(cameras[name], pairs, settings)
-            known = np.zeros((0, 3)) if turn is None else turn.known
+            known = _known_axes(cameras[name], pairs, settings)
             for case, changed, axis in _camera_cases(name, cameras):
-                if axis is not None and np.linalg.norm(known @ axis) < _KNOWN:
+                if axis and axis not in known:
                     counts.add(kind, case, None)
                     continue
                 verdict = camera_verdict(name, changed, pairs, settings)
                 counts.add(kind, case, None if verdict is None else bool(verdict.fault))
 
 
+def _known_axes(camera: CameraModel, pairs: Sequence[Pair], settings: CameraSettings) -> set[str]:
+    """Return the axes about which a rotation could be told of these pictures."""
+    turn = turn_of(camera, pairs, settings)
+    if turn is None:
+        return set()
+    known = {axis for axis, way in zip(AXES, np.eye(3), strict=True) if turn.knows(way)}
+    edges = np.concatenate([pair.edges for pair in pairs])
+    return known if roll_of(camera, edges, settings.upright) is None else known | {"roll"}
+
+
 def _camera_cases(
     name: str, cameras: Mapping[str, CameraModel]
-) -> Iterator[tuple[str, Mapping[str, CameraModel], Float64 | None]]:
+) -> Iterator[tuple[str, Mapping[str, CameraModel], str]]:
     """Yield what a case is called, its calibrations, and the axis that must be known for it."""
-    yield _RIGHT, cameras, None
+    yield _RIGHT, cameras, ""
     for axis in AXES:
         for degrees in _DEGREES:
             case = f"{axis} off by {degrees:g} degrees"
             changed = {**cameras, name: turned(cameras[name], axis, degrees)}
-            yield case, changed, np.eye(3)[AXES.index(axis)]
+            yield case, changed, axis
     for other in cameras:
         if other != name:
-            yield "swapped", swapped(cameras, name, other), None
+            yield "swapped", swapped(cameras, name, other), ""
 
 
 def _judge_radars(drive: Drive, counts: Counts) -> None:
@@ -178,6 +195,18 @@ def _judge_radars(drive: Drive, counts: Counts) -> None:
                 found = echoes(moving[begin : begin + size], degrees, factor, settings)
                 verdict = radar_verdict(motion_error(found, settings), settings)
                 counts.add("radar", case, None if verdict is None else bool(verdict.fault))
+
+
+def _judge_maps(drive: Drive, counts: Counts) -> None:
+    """Count what is told of radars whose driver took the own motion out: by where things stand."""
+    settings = counts.settings.map
+    size = settings.least_scans
+    for scans in drive.still.values():
+        for begin in range(0, max(len(scans) - size, 0) + 1, size):
+            for case, degrees in {_RIGHT: 0.0, **_YAWS}.items():
+                found = laid_otherwise(scans[begin : begin + size], degrees)
+                verdict = map_verdict(found, settings)
+                counts.add(COMPENSATED, case, None if verdict is None else bool(verdict.fault))
 
 
 def _judge_numbers(rig: SensorRig, counts: Counts) -> None:
@@ -215,7 +244,7 @@ def _time(rig: SensorRig, reader: NuScenes, scene: str, counts: Counts) -> None:
 
 def _is_fault(kind: str, case: str) -> bool:
     """Return whether a case must be told; small angles may be or not."""
-    if kind != "radar" and "off by" in case:
+    if kind in ("camera", NODE) and "off by" in case:
         return abs(float(case.split()[3])) >= _TOLD_FROM
     return case not in (_RIGHT, "yaw off by 1 degree")
 
@@ -226,6 +255,7 @@ def _goals(counts: Counts) -> tuple[Goal, ...]:
         ("camera", "camera turned by 2 degrees or more, or swapped"),
         (NODE, "camera turned or swapped, by pictures of 352 px as in the node"),
         ("radar", "radar turned by 3 degrees or more, or with wrong speeds"),
+        (COMPENSATED, "radar whose driver takes own motion out, turned by 3 degrees or more"),
         ("numbers", "calibration that cannot be by its numbers"),
     ):
         cases = [case for of, case in counts.tried if of == kind and _is_fault(kind, case)]

@@ -17,9 +17,10 @@ from imkd_core.data.nuscenes.reader import NuScenes
 from imkd_core.data.nuscenes.reading import Reading
 from imkd_core.data.point_clouds import RADAR_FILE_FIELDS, read_radar_pcd
 from imkd_core.geometry import Float64, invert_transform, rigid_transform
-from imkd_core.health.calibration_camera import CameraSettings, Pair, is_usable
+from imkd_core.health.calibration_camera import CameraSettings, Pair, pair_of
 from imkd_core.health.calibration_radar import Echoes, RadarSettings, echoes_of
-from imkd_core.health.calibration_tracks import TrackSettings, follow, small_grey
+from imkd_core.health.calibration_radar_map import MapSettings, StillScan, still_scan
+from imkd_core.health.calibration_tracks import TrackSettings, small_grey
 from imkd_core.types import CameraImage, CameraModel, Frame, RadarCloud, SensorRig
 
 _Stamped = TypeVar("_Stamped", CameraImage, RadarCloud)
@@ -46,6 +47,7 @@ class Drive:
         pairs: of each camera, those between which the vehicle moved enough.
         node_pairs: the same, of pictures as the node decodes them for the shipped student.
         scans: of each radar.
+        still: what stands in them, the own motion taken out as it should be.
         period_s: between two pictures of a camera.
     """
 
@@ -53,6 +55,7 @@ class Drive:
     pairs: Mapping[str, tuple[Pair, ...]]
     node_pairs: Mapping[str, tuple[Pair, ...]]
     scans: Mapping[str, tuple[Scan, ...]]
+    still: Mapping[str, tuple[StillScan, ...]]
     period_s: float
 
 
@@ -72,6 +75,7 @@ def open_drive(reader: NuScenes, scene: str) -> Drive:
         pairs={name: tuple(_pairs(found)) for name, found in cameras.items()},
         node_pairs={name: tuple(_pairs(found, NODE_WIDTH_PX)) for name, found in cameras.items()},
         scans={name: tuple(_scans(found)) for name, found in radars.items()},
+        still={name: tuple(_still(found, reader)) for name, found in radars.items()},
         period_s=float(np.median(seconds)) if seconds else 0.0,
     )
 
@@ -161,6 +165,12 @@ def echoes(
     return [one for one in found if one is not None]
 
 
+def laid_otherwise(scans: Sequence[StillScan], degrees: float) -> list[StillScan]:
+    """Return scans whose radar is calibrated as if it were turned, counter-clockwise."""
+    turn = rigid_transform(cv2.Rodrigues(np.radians(degrees) * np.eye(3)[2])[0], (0, 0, 0))
+    return [replace(scan, odom_from_radar=scan.odom_from_radar @ turn) for scan in scans]
+
+
 def _by_sensor(reader: NuScenes, scene: str, modality: str) -> dict[str, list[Reading]]:
     found: dict[str, list[Reading]] = {}
     for reading in reader.readings(scene):
@@ -170,15 +180,17 @@ def _by_sensor(reader: NuScenes, scene: str, modality: str) -> dict[str, list[Re
 
 
 def _pairs(readings: Sequence[Reading], width_px: int | None = None) -> Iterator[Pair]:
-    settings, held = TrackSettings(), None
+    tracks, settings, held = TrackSettings(), CameraSettings(), None
     for reading in readings:
-        grey = small_grey(reading.image(width_px).pixels, settings)
+        grey = small_grey(reading.image(width_px).pixels, tracks)
         if held is not None:
-            moved = invert_transform(reading.global_from_ego) @ held[1]
-            if is_usable(moved, CameraSettings()):
-                before, now = follow(held[0], grey, settings)
-                yield Pair(before=before, now=now, now_from_before=moved)
-        held = (grey, reading.global_from_ego)
+            before, was = held
+            moved = invert_transform(reading.global_from_ego) @ was.global_from_ego
+            gap_s = (reading.stamp_ns - was.stamp_ns) * 1e-9
+            pair = pair_of(before, grey, moved, gap_s, tracks, settings)
+            if pair is not None:
+                yield pair
+        held = (grey, reading)
 
 
 def _scans(readings: Sequence[Reading]) -> Iterator[Scan]:
@@ -197,3 +209,9 @@ def _scans(readings: Sequence[Reading]) -> Iterator[Scan]:
             radial_mps=vx * np.cos(azimuth) + vy * np.sin(azimuth),
             own_mps=invert_transform(pose)[:2, :3] @ moved_m / seconds,
         )
+
+
+def _still(readings: Sequence[Reading], reader: NuScenes) -> Iterator[StillScan]:
+    for reading in readings:
+        pose = reading.global_from_ego @ reading.ego_from_sensor
+        yield still_scan(reading.radar_cloud(reader.radar_filter), pose, MapSettings())

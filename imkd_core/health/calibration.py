@@ -8,10 +8,11 @@
     monitor.judged                             # cameras and radars that driving has told about
 
 Cameras are judged by how their pictures move (`calibration_camera`), radars by the speeds of what
-stands (`calibration_radar`). Both need the vehicle to move, and frames that say how:
-`Frame.odom_from_ego`, and `Frame.reference_from_ego` for the stamp of each reading. Without them,
-and while it stands, nothing is judged; a finding stays until driving tells otherwise. Nothing here
-repairs or masks anything. One implementation for the vehicle, a recording and the doctor.
+stands (`calibration_radar`) and by where they see it (`calibration_radar_map`). All need the
+vehicle to move, and frames that say how: `Frame.odom_from_ego`, and `Frame.reference_from_ego` for
+the stamp of each reading. Without them, and while it stands, nothing is judged; a finding stays
+until driving tells otherwise. Nothing here repairs or masks anything. One implementation for the
+vehicle, a recording and the doctor.
 """
 
 from collections import deque
@@ -20,7 +21,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from imkd_core.geometry import Float64, invert_transform
-from imkd_core.health.calibration_camera import CameraSettings, Pair, camera_verdict, is_usable
+from imkd_core.health.calibration_camera import CameraSettings, Pair, camera_verdict, pair_of
 from imkd_core.health.calibration_radar import (
     Echoes,
     RadarSettings,
@@ -29,11 +30,20 @@ from imkd_core.health.calibration_radar import (
     radar_verdict,
     range_fault,
 )
+from imkd_core.health.calibration_radar_map import (
+    MapSettings,
+    StillScan,
+    map_verdict,
+    still_scan,
+)
 from imkd_core.health.calibration_rig import RigSettings, rig_findings
-from imkd_core.health.calibration_tracks import Grey, TrackSettings, follow, small_grey
+from imkd_core.health.calibration_tracks import Grey, TrackSettings, small_grey
 from imkd_core.health.calibration_verdict import Verdict
 from imkd_core.health.faults import SWAPPED, TURNED, WRONG_SCALE, WRONG_SPEEDS, Finding
 from imkd_core.types import Frame, RadarCloud, SensorRig
+
+#: Stamp of a picture, the picture, and (4, 4) pose of the vehicle then.
+_Picture = tuple[int, Grey, Float64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +51,7 @@ class CalibrationSettings:
     """Limits, and how much work is done.
 
     Attributes:
-        rig, tracks, camera, radar: of the parts.
+        rig, tracks, camera, radar, map: of the parts.
         cameras_at_once: cameras whose pictures are followed in one frame, in turn; 0 for all. One
             is cheap and takes as many times longer as there are cameras.
         rest_frames: after every frame that begins to follow, as many are passed over.
@@ -57,6 +67,7 @@ class CalibrationSettings:
     tracks: TrackSettings = field(default_factory=TrackSettings)
     camera: CameraSettings = field(default_factory=CameraSettings)
     radar: RadarSettings = field(default_factory=RadarSettings)
+    map: MapSettings = field(default_factory=MapSettings)
     cameras_at_once: int = 1
     rest_frames: int = 0
     pairs: int = 48
@@ -72,18 +83,21 @@ class _Camera:
     """What is kept of a camera: a picture to follow from, with the vehicle's pose, and pairs."""
 
     pairs: deque[Pair]
-    held: tuple[int, Grey, Float64] | None = None
+    held: _Picture | None = None
     unjudged: int = 0
 
 
 @dataclass(kw_only=True)
 class _Radar:
-    """What is kept of a radar: the newest scan's stamp and pose, echoes and ranges."""
+    """What is kept of a radar: the newest scan's stamp and pose, echoes, ranges, what stood."""
 
     echoes: deque[Echoes]
     ranges_m: deque[Float64]
+    still: deque[StillScan]
     newest: tuple[int, Float64 | None] = (0, None)
     unjudged: int = 0
+    unmapped: int = 0
+    by_map: Verdict | None = None
 
 
 class CalibrationMonitor:
@@ -112,7 +126,11 @@ class CalibrationMonitor:
         self._newest_ns, self._turn, self._rest = 0, 0, 0
         self._cameras = {n: _Camera(pairs=deque(maxlen=settings.pairs)) for n in self._rig.cameras}
         self._radars = {
-            n: _Radar(echoes=deque(maxlen=settings.scans), ranges_m=deque(maxlen=settings.scans))
+            n: _Radar(
+                echoes=deque(maxlen=settings.scans),
+                ranges_m=deque(maxlen=settings.scans),
+                still=deque(maxlen=settings.map.scans),
+            )
             for n in self._rig.radars
         }
         self._told: dict[tuple[str, str], Finding] = {}
@@ -149,7 +167,7 @@ class CalibrationMonitor:
                 continue
             grey = small_grey(image.pixels, self._settings.tracks)
             if held and image.stamp_ns - held[0] <= self._settings.most_gap_ns:
-                self._pair(camera, held, grey, pose)
+                self._follow(camera, held, (image.stamp_ns, grey, pose))
                 self._judge_camera(name, frame.stamp_ns)
             camera.held = (image.stamp_ns, grey, pose) if is_due else None
 
@@ -163,15 +181,13 @@ class CalibrationMonitor:
         first, self._turn = self._turn, self._turn + count
         return {names[(first + i) % len(names)] for i in range(count)} if count else set(names)
 
-    def _pair(
-        self, camera: _Camera, held: tuple[int, Grey, Float64], grey: Grey, pose: Float64
-    ) -> None:
-        now_from_before = invert_transform(pose) @ held[2]
-        if not is_usable(now_from_before, self._settings.camera):
-            return
-        before, now = follow(held[1], grey, self._settings.tracks)
-        if len(before):
-            camera.pairs.append(Pair(before=before, now=now, now_from_before=now_from_before))
+    def _follow(self, camera: _Camera, held: _Picture, new: _Picture) -> None:
+        (before_ns, before, was), (now_ns, now, pose) = held, new
+        settings, moved = self._settings, invert_transform(pose) @ was
+        gap_s = (now_ns - before_ns) * 1e-9
+        pair = pair_of(before, now, moved, gap_s, settings.tracks, settings.camera)
+        if pair is not None:
+            camera.pairs.append(pair)
             camera.unjudged += 1
 
     def _judge_camera(self, name: str, stamp_ns: int) -> None:
@@ -196,6 +212,9 @@ class CalibrationMonitor:
         if len(points):
             radar.ranges_m.append(np.hypot(points[:, 0], points[:, 1]))
             radar.unjudged += 1
+        if pose is not None:
+            radar.still.append(still_scan(scan, pose, self._settings.map))
+            radar.unmapped += 1
         gap_ns = scan.stamp_ns - before_ns
         if before is None or pose is None or gap_ns > self._settings.most_gap_ns:
             return
@@ -218,6 +237,11 @@ class CalibrationMonitor:
         scale = Verdict(fault=WRONG_SCALE, detail=text, is_certain=True) if text else Verdict()
         self._tell(name, (WRONG_SCALE,), scale, stamp_ns)
         verdict = radar_verdict(motion_error(radar.echoes, settings.radar), settings.radar)
+        if radar.unmapped >= settings.map.new_scans:
+            radar.unmapped = 0
+            radar.by_map = map_verdict(radar.still, settings.map) or radar.by_map
+        if verdict is None or not verdict.fault:
+            verdict = radar.by_map or verdict
         if verdict is not None:
             self.judged |= {name}
             self._tell(name, (TURNED, WRONG_SPEEDS), verdict, stamp_ns)

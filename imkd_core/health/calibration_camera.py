@@ -5,22 +5,32 @@ A point that stands, seen from two places, lies in one plane with both (the epip
 calibration and odometry foretell the plane, and on which side of it the point moves away. Many
 points of many pairs of pictures give the small rotation that brings the planes together, and how
 well it is known: about the direction of travel it cannot be known while the vehicle drives
-straight on, and what is not known is not judged. Where the pictures of a camera move as those of
-another one should, the two are swapped.
+straight on, where what is upright tells it instead (`calibration_upright`), and what is not known
+is not judged. Where the pictures of a camera move as those of another one should, the two are
+swapped.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from imkd_core.geometry import Float64, invert_transform
-from imkd_core.health.calibration_tracks import rays
+from imkd_core.health.calibration_tracks import Grey, TrackSettings, follow, rays
+from imkd_core.health.calibration_upright import (
+    UprightSettings,
+    is_level,
+    upright_edges,
+    upright_verdict,
+)
 from imkd_core.health.calibration_verdict import Verdict
 from imkd_core.health.faults import SWAPPED, TURNED
 from imkd_core.types import CameraModel
+
+#: A direction is known if so much of it lies in what was fitted.
+_KNOWN = 0.9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +54,7 @@ class CameraSettings:
         slight_rad: a rotation up to this is believed where it fits better than another camera.
         sound_share: where more of the moving points move as foretold, no other camera is tried.
         lost_share: where fewer of the moving points move as foretold, the camera looks elsewhere.
+        upright: of the roll on straight roads.
     """
 
     least_m: float = 0.1
@@ -61,6 +72,7 @@ class CameraSettings:
     slight_rad: float = float(np.radians(20.0))
     sound_share: float = 0.9
     lost_share: float = 0.4
+    upright: UprightSettings = field(default_factory=UprightSettings)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -70,11 +82,13 @@ class Pair:
     Attributes:
         before, now: (N, 2) shares of width and height (`calibration_tracks.follow`).
         now_from_before: (4, 4) from the ego frame at the first to that at the second exposure.
+        edges: (E, 4) of the second picture (`calibration_upright.upright_edges`); E is 0 in curves.
     """
 
     before: Float64
     now: Float64
     now_from_before: Float64
+    edges: Float64 = field(default_factory=lambda: np.zeros((0, 4)))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -95,6 +109,10 @@ class Turn:
     share: float
     loss: float
     moving: int
+
+    def knows(self, axis: Float64) -> bool:
+        """Return whether a rotation about a (3,) axis of the vehicle is known."""
+        return bool(np.linalg.norm(self.known @ axis) >= _KNOWN)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -128,6 +146,35 @@ class _Sights:
 def is_usable(now_from_before: Float64, settings: CameraSettings) -> bool:
     """Return whether the vehicle moved enough between two pictures, and not too much."""
     return settings.least_m <= float(np.linalg.norm(now_from_before[:3, 3])) <= settings.most_m
+
+
+def pair_of(
+    before: Grey,
+    now: Grey,
+    now_from_before: Float64,
+    gap_s: float,
+    tracks: TrackSettings,
+    settings: CameraSettings,
+) -> Pair | None:
+    """Return what two pictures of a camera tell; None where that is nothing.
+
+    Args:
+        before: the first picture.
+        now: the second one, of the same size.
+        now_from_before: (4, 4) motion of the ego frame between them.
+        gap_s: time between them.
+        tracks: of the tracker.
+        settings: limits.
+    """
+    if not is_usable(now_from_before, settings):
+        return None
+    first, second = follow(before, now, tracks)
+    if not len(first):
+        return None
+    pair = Pair(before=first, now=second, now_from_before=now_from_before)
+    if not is_level(now_from_before, gap_s, settings.upright):
+        return pair
+    return replace(pair, edges=upright_edges(now, settings.upright))
 
 
 def turn_of(camera: CameraModel, pairs: Sequence[Pair], settings: CameraSettings) -> Turn | None:
@@ -186,7 +233,10 @@ def camera_verdict(
         return Verdict(fault=TURNED, detail=detail, is_certain=True)
     if angle_rad > settings.turned_rad:
         return Verdict(fault=TURNED, detail=_words(turn))
-    return Verdict()
+    if turn.knows(np.eye(3)[0]):
+        return Verdict()
+    edges = np.concatenate([pair.edges for pair in pairs])
+    return upright_verdict(cameras[name], edges, settings.upright)
 
 
 def _looks_like(

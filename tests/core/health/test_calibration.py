@@ -175,6 +175,40 @@ def test_radars_are_judged_by_what_stands(degrees, factor, range_scale, fault):
     assert monitor.judged == {"RADAR_FRONT"}
 
 
+def passing(count, begin=0, step_m=0.7):
+    """Frames of a radar that sees standing things, its driver having taken out the own motion."""
+    stand = np.random.default_rng(2).uniform((-30, -30), (110, 30), (150, 2))
+    rng = np.random.default_rng(begin)
+    for number in range(begin, begin + count):
+        stamp_ns = STAMP_NS + number * PERIOD_NS
+        ego = rigid_transform(np.eye(3), (min(number, 100) * step_m, 0, 0))
+        pose = ego @ RADARS["RADAR_FRONT"]
+        seen = (stand - pose[:2, 3]) @ pose[:2, :2]
+        seen = seen[(np.hypot(*seen.T) < 40) & (seen[:, 0] > 2)]
+        points = np.zeros((len(seen), 7), np.float32)
+        points[:, :2] = seen + rng.normal(0, 0.2, seen.shape)
+        cloud = RadarCloud(sensor="RADAR_FRONT", stamp_ns=stamp_ns, points=points)
+        yield Frame(
+            stamp_ns=stamp_ns,
+            cameras={},
+            radars={"RADAR_FRONT": (cloud,)},
+            reference_from_ego={stamp_ns: np.eye(4)},
+            odom_from_ego=ego,
+        )
+
+
+def test_a_radar_whose_driver_takes_out_the_own_motion_is_judged_by_where_things_stand():
+    sound = SensorRig(cameras={}, radars=RADARS)
+    assert told(watched(sound, passing(100))) == set()
+    loose = SensorRig(cameras={}, radars={"RADAR_FRONT": turned(RADARS["RADAR_FRONT"], -4.0)})
+    monitor = watched(loose, passing(100))
+    assert told(monitor) == {("RADAR_FRONT", TURNED)}
+    assert re.search(r"off by \+(3\.[5-9]|4\.[0-5])", monitor.findings[0].remedy)
+    for frame in passing(160, begin=100):
+        monitor.add(frame)
+    assert told(monitor) == {("RADAR_FRONT", TURNED)}, "standing still makes it no better"
+
+
 def test_what_cannot_be_by_the_numbers_is_told_before_any_frame():
     camera = CAMERAS["CAM_FRONT"]
     level = rigid_transform(np.eye(3), camera.ego_from_cam[:3, 3])

@@ -62,6 +62,13 @@ def threads():
     return [thread for thread in threading.enumerate() if thread.name == NAME]
 
 
+def wait_for(condition):
+    end_s = time.monotonic() + 5.0
+    while not condition():
+        assert time.monotonic() < end_s
+        time.sleep(0.01)
+
+
 def test_a_frame_is_looked_at_in_a_thread_of_its_own_with_its_rig(aside, watch, rig):
     frame = frame_of(rig)
     aside.offer(frame, rig)
@@ -80,10 +87,7 @@ def test_who_offers_frames_does_not_wait_and_those_in_between_are_passed_over(as
         aside.offer(frame, rig)
     assert time.monotonic() - begin_s < 2.0
     watch.free.set()
-    assert watch.begun.acquire(timeout=5)
-    while len(watch.looked) < 1 or watch.looked[-1][0] is not frames[-1]:
-        assert watch.begun.acquire(timeout=5)
-        time.sleep(0.01)
+    wait_for(lambda: watch.looked and watch.looked[-1][0] is frames[-1])
     assert len(watch.looked) <= 2
 
 
@@ -100,15 +104,13 @@ def test_where_it_is_not_wanted_no_thread_starts_and_ceasing_forgets(aside, watc
 def test_a_bug_in_the_watch_is_told_and_the_next_frame_is_looked_at(aside, watch, told, rig):
     watch.error = ZeroDivisionError("angles")
     aside.offer(frame_of(rig), rig)
-    while threads() or not watch.threads:
-        time.sleep(0.01)
+    wait_for(lambda: watch.threads and not threads())
     aside.check()
     assert "calibration could not be watched, boxes go on" in told[0]
     assert "ZeroDivisionError: angles" in told[0]
     watch.error = None
     aside.offer(frame_of(rig), rig)
-    while not watch.looked:
-        time.sleep(0.01)
+    wait_for(lambda: watch.looked)
 
 
 def test_after_a_stop_nothing_is_known(aside, watch):

@@ -3,9 +3,10 @@
 
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
-from imkd_core.health.faults import BLURRED, FROZEN, Finding
+from imkd_core.health.faults import BLURRED, FROZEN, TURNED, Finding
 from imkd_core.types import SensorRig
 from imkd_ros.bridge.sensors import sensor_set_from_mapping
 from imkd_ros.bridge.tally import FRAMES, Problem, Tally
@@ -25,6 +26,7 @@ class Bench:
         self.tally = Tally()
         self.state = InferenceState(is_active=True, has_subscriber=True)
         self.uncalibrated = {}
+        self.rig = SensorRig(cameras={}, radars={})
         self.monitor.start(SECOND)
 
     def hear(self, now_ns, names=SENSORS.names):
@@ -41,7 +43,7 @@ class Bench:
         pipeline = SimpleNamespace(
             tally=self.tally,
             uncalibrated=self.uncalibrated,
-            rig=SensorRig(cameras={}, radars={}),
+            rig=self.rig,
             counters=self.tally.drops,
         )
         return self.monitor.evaluate(pipeline, self.state, now_ns, **arguments)
@@ -106,6 +108,21 @@ def test_missing_calibration_is_a_warning_and_a_camera_that_has_none_is_masked(b
     assert found["B"].message == "start the vehicle description"
     assert "start the vehicle description" in found["calibration"].message
     assert found["frames"].values["masked"] == "B"
+
+
+def test_a_calibration_that_is_suspected_is_told_of_its_sensor_and_what_was_judged_of_all(bench):
+    bench.hear(10 * SECOND)
+    bench.rig = SensorRig(cameras={}, radars={"R": np.eye(4), "S": np.eye(4)})
+    bench.state.judged = frozenset("R")
+    bench.state.findings = (
+        Finding(sensor="R", fault=TURNED, since_ns=0, is_certain=False, detail="by 3 degrees"),
+    )
+    found = bench.judge(10 * SECOND)
+    assert found["R"].level == WARN
+    assert found["R"].message.startswith("turned: by 3 degrees; ")
+    assert found["R"].message.endswith("(still used)")
+    assert found["calibration"].values["in the rig"] == "R, S"
+    assert found["calibration"].values["judged by driving"] == "R"
 
 
 def test_qos_is_said_where_nothing_arrives(bench):

@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether a camera is rolled about the direction of travel: what is upright must look upright.
+
+Driving straight on tells nothing of a rotation about the direction of travel. Walls, poles and door
+frames do: the plane through the camera and an upright edge is upright too. Each edge so votes for
+the rotation about the vehicle's x axis that would set its plane upright, and the votes of true
+uprights agree. Edges below the horizon (lane markings, shadows) have no vote.
+
+The vehicle itself leans: on the crown of a road by a degree, in curves by more. Small angles are
+therefore not told, and pictures of curves are no matter of this module's callers.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from imkd_core.geometry import Float64
+from imkd_core.health.calibration_tracks import Grey, rays
+from imkd_core.health.calibration_verdict import Verdict
+from imkd_core.health.faults import TURNED
+from imkd_core.types import CameraModel
+
+#: Half the length of an edge, pixels: how far its two places lie from where it was found.
+_HALF_PX = 2.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class UprightSettings:
+    """Limits.
+
+    Attributes:
+        width_px: pictures are scaled down to this width.
+        edges: kept of a picture, at most: the sharpest.
+        contrast: least change of brightness, levels a pixel.
+        horizon: edges whose line of sight rises less (sine of the angle) have no vote.
+        lever: and neither have those whose plane a roll turns by a smaller share of itself.
+        most_rad: rotations up to here are voted for.
+        bin_rad: votes within are one, and blur_bins: standard deviation of their blur.
+        blur_bins: see `bin_rad`.
+        least_votes: fewer tell nothing.
+        near_rad: of the best, votes agree with it: at least so large a share, or they tell nothing.
+        least_share: see `near_rad`.
+        rolled_rad: a larger rotation is told.
+        most_sideways_mps2: where the vehicle turns harder it leans, and pictures are not asked.
+    """
+
+    width_px: int = 352
+    edges: int = 480
+    contrast: float = 6.0
+    horizon: float = -0.02
+    lever: float = 0.25
+    most_rad: float = float(np.radians(15.0))
+    bin_rad: float = float(np.radians(0.2))
+    blur_bins: float = 2.5
+    least_votes: float = 300.0
+    near_rad: float = float(np.radians(1.0))
+    least_share: float = 0.17
+    rolled_rad: float = float(np.radians(1.5))
+    most_sideways_mps2: float = 1.0
+
+
+def is_level(now_from_before: Float64, gap_s: float, settings: UprightSettings) -> bool:
+    """Return whether a vehicle drives so straight between two pictures that it does not lean.
+
+    Args:
+        now_from_before: (4, 4) its motion.
+        gap_s: that it took.
+        settings: limits.
+    """
+    if gap_s <= 0:
+        return False
+    cosine = (float(np.trace(now_from_before[:3, :3])) - 1) / 2
+    turn_radps = float(np.arccos(np.clip(cosine, -1.0, 1.0))) / gap_s
+    speed_mps = float(np.linalg.norm(now_from_before[:3, 3])) / gap_s
+    return turn_radps * speed_mps <= settings.most_sideways_mps2
+
+
+def upright_edges(grey: Grey, settings: UprightSettings) -> Float64:
+    """Return (N, 4) edges of an (h, w) picture that may be upright.
+
+    Returns:
+        Two places on each edge, shares of width and height: x, y, x, y; N may be 0.
+    """
+    if min(grey.shape) < 8:
+        return np.zeros((0, 4))
+    smooth = cv2.GaussianBlur(_small(grey, settings.width_px), (0, 0), 1.0).astype(np.float32)
+    across = cv2.Scharr(smooth, cv2.CV_32F, 1, 0) / 32
+    along = cv2.Scharr(smooth, cv2.CV_32F, 0, 1) / 32
+    steepness = np.hypot(across, along)
+    is_edge = (steepness > settings.contrast) & (np.abs(across) > np.abs(along))
+    middle = steepness[:, 1:-1]
+    is_edge[:, 1:-1] &= (middle >= steepness[:, :-2]) & (middle > steepness[:, 2:])
+    is_edge[:3], is_edge[-3:], is_edge[:, :3], is_edge[:, -3:] = False, False, False, False
+    row, column = np.nonzero(is_edge)
+    if len(row) > settings.edges:
+        chosen = np.argpartition(-steepness[row, column], settings.edges)[: settings.edges]
+        row, column = row[chosen], column[chosen]
+    way = np.column_stack([-along[row, column], across[row, column]]).astype(np.float64)
+    way *= _HALF_PX / np.maximum(np.linalg.norm(way, axis=1, keepdims=True), 1e-9)
+    place = np.column_stack([column, row]) + 0.5
+    size = np.array(smooth.shape[::-1], dtype=np.float64)
+    return np.column_stack([(place - way) / size, (place + way) / size])
+
+
+def _small(grey: Grey, width_px: int) -> Grey:
+    height, width = grey.shape
+    if width <= width_px:
+        return grey
+    size = (width_px, max(1, round(height * width_px / width)))
+    return np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+
+
+def roll_of(camera: CameraModel, edges: Float64, settings: UprightSettings) -> float | None:
+    """Return how far a camera is rolled against its calibration, radians; None if it is not known.
+
+    Args:
+        camera: calibration.
+        edges: (N, 4) of many of its pictures.
+        settings: limits.
+
+    Returns:
+        About the vehicle's x axis, from its left to up: so much further than calibrated.
+    """
+    ego_from_cam = camera.ego_from_cam[:3, :3]
+    low, high = (rays(camera, places) @ ego_from_cam.T for places in (edges[:, :2], edges[:, 2:]))
+    normal = np.cross(low, high)
+    normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12)
+    lever = np.hypot(normal[:, 1], normal[:, 2])
+    # A normal and its opposite are the same plane: that which points to the left is taken.
+    lean_rad = np.arctan(normal[:, 2] / np.where(normal[:, 1] == 0, 1e-12, normal[:, 1]))
+    votes = (low[:, 2] > settings.horizon) & (lever > settings.lever)
+    count = round(2 * settings.most_rad / settings.bin_rad)
+    heard, limits = np.histogram(
+        -lean_rad[votes], count, (-settings.most_rad, settings.most_rad), weights=lever[votes]
+    )
+    if heard.sum() < settings.least_votes:
+        return None
+    reach = round(3 * settings.blur_bins)
+    blur = np.exp(-0.5 * (np.arange(-reach, reach + 1) / settings.blur_bins) ** 2)
+    smooth = np.convolve(heard, blur / blur.sum(), "same")
+    best = int(smooth.argmax())
+    half = round(settings.near_rad / settings.bin_rad)
+    near = slice(max(best - half, 0), best + half + 1)
+    if heard[near].sum() < settings.least_share * heard.sum():
+        return None
+    middle_rad = (limits[:-1] + limits[1:]) / 2
+    return float((heard[near] * middle_rad[near]).sum() / heard[near].sum())
+
+
+def upright_verdict(camera: CameraModel, edges: Float64, settings: UprightSettings) -> Verdict:
+    """Return whether a camera is rolled; all is well where it is not known.
+
+    Args:
+        camera: calibration.
+        edges: (N, 4) of many of its pictures.
+        settings: limits.
+    """
+    roll_rad = roll_of(camera, edges, settings)
+    if roll_rad is None or abs(roll_rad) <= settings.rolled_rad:
+        return Verdict()
+    return Verdict(
+        fault=TURNED,
+        detail="what is upright leans in its pictures: it is rolled by "
+        f"{np.degrees(roll_rad):+.1f} degrees (about the vehicle's x axis) against its transform",
+    )
