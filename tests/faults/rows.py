@@ -135,7 +135,7 @@ ROWS: tuple[Row, ...] = (
         "QoS that does not fit",
         "works, or is explained",
         ("middleware_qos",),
-        (_NODE, "ros/node/test_events.py"),
+        (_NODE, "ros/graph/test_stream_executor.py"),
     ),
     Row(26, "a slow or absent listener", "no back-pressure", ("middleware_load",), (_NODE,)),
     Row(
