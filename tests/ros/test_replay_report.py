@@ -4,7 +4,11 @@
 import json
 import os
 import re
+import signal
+import subprocess
+import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -142,6 +146,43 @@ def test_what_is_finished_is_kept_until_something_changes(place, tmp_path, capsy
     assert "2 replayed, 0 kept" in capsys.readouterr().out
     line = json.loads((out / "one/frames.jsonl").read_text().splitlines()[0])
     assert len(line["boxes"]) == 1, "the second box is scored 0.5"
+
+
+def test_workers_end_when_their_parent_is_killed(place, tmp_path):
+    command = [sys.executable, "-m", "imkd_core", "replay", place / "one", place / "two"]
+    command += ["--report", tmp_path / "out", "--model", place / "bundle", "--workers", 2]
+    with subprocess.Popen([str(word) for word in command], stderr=subprocess.DEVNULL) as parent:
+        began = tmp_path / "out/.partial"
+        waited(lambda: began.is_dir() and any(began.iterdir()))
+        workers = [pid for pid in children(parent.pid) if b"spawn_main" in command_of(pid)]
+        parent.kill()
+    assert len(workers) == 2
+    try:
+        waited(lambda: not any(b"spawn_main" in command_of(pid) for pid in workers), 20)
+    finally:
+        for pid in (pid for pid in workers if b"spawn_main" in command_of(pid)):
+            os.kill(pid, signal.SIGKILL)
+
+
+def waited(is_so: Callable[[], bool], timeout_s: float = 60.0) -> None:
+    """Wait until something is so; fail where it does not become so."""
+    end_s = time.monotonic() + timeout_s
+    while not is_so():
+        assert time.monotonic() < end_s, "it did not become so"
+        time.sleep(0.02)
+
+
+def children(pid: int) -> list[int]:
+    found = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(word) for path in found for word in path.read_text().split()]
+
+
+def command_of(pid: int) -> bytes:
+    """Return the command line of a process; empty where it is gone."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 def test_the_speed_is_told_by_the_clock_of_whoever_waits(place, tmp_path, capsys):

@@ -12,6 +12,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -202,7 +203,16 @@ _WORKER: list[_Worker] = []
 def _start_worker(plan: ReplayPlan, threads: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it at once and without a word
     cv2.setNumThreads(1)
+    threading.Thread(target=_end_with_parent, name="imkd_parent", daemon=True).start()
     _WORKER[:] = [_Worker(plan, threads)]
+
+
+def _end_with_parent() -> None:
+    """End this process when the one that gives it work is gone, be it killed."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _run_in_worker(task: Task) -> str:
