@@ -25,7 +25,9 @@ from imkd_core.export.compact import load_widened
 from imkd_core.export.graph import DeployedStudent, deploy
 from imkd_core.export.quantize import Quantized, write_quantized
 from imkd_core.export.quantize_graph import STYLES, find_layers, find_tensors, quantize_graph
+from imkd_core.export.quantize_layout import for_integer_kernels, read_levels
 from imkd_core.export.quantize_ranges import ValueRange
+from imkd_core.export.quantize_wiring import Wiring
 from imkd_core.mapping import from_mapping
 from imkd_core.model.budget import count_cost, total_cost
 from imkd_core.model.example import batched, example_inputs
@@ -171,12 +173,15 @@ def add_int8_files(bundle: Bundle) -> Bundle:
     Args:
         bundle: with a float32 file; ranges are made up, so boxes of the int8 files mean nothing.
     """
-    source = load_widened(bundle.path("fp32"))
-    layers = list(find_layers(source))
     made = {}
     for role, style in STYLES.items():
-        tensors = find_tensors(source, layers, style)
-        ranges = dict.fromkeys(tensors.ranges.values(), ValueRange(low=-8.0, high=8.0))
+        source = load_widened(bundle.path("fp32"))
+        if style.has_outputs:
+            source = for_integer_kernels(read_levels(source))
+        layers, wiring = list(find_layers(source)), Wiring(source)
+        names = find_tensors(source, layers, style).ranges.values()
+        lows = {name: 0.0 if wiring.is_rectified(name) else -8.0 for name in names}
+        ranges = {name: ValueRange(low=low, high=8.0) for name, low in lows.items()}
         model = quantize_graph(source, ranges, layers, style)
         made[role] = Quantized(model=model, facts={"ranges": "made up"})
     return write_quantized(bundle, made)

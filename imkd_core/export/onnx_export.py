@@ -18,6 +18,7 @@ from imkd_core.export.compact import round_weights, store_as_half
 from imkd_core.export.graph import DeployedStudent, deploy, output_names
 from imkd_core.export.onnx_lint import check_operators
 from imkd_core.export.parity import ParityFigures, check_parity, measure_parity
+from imkd_core.export.simplify import simplify
 from imkd_core.mapping import to_mapping
 from imkd_core.model.example import example_inputs, input_names
 from imkd_core.model.student import Student
@@ -137,6 +138,7 @@ def write_graph(
     _forget_traces(program.model)
     program.model.metadata_props.update(metadata)
     program.save(path, external_data=False)
+    onnx.save(simplify(onnx.load(path)), path)
 
 
 def _forget_traces(model: Any) -> None:

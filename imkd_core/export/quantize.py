@@ -21,7 +21,14 @@ from imkd_core.errors import BundleError
 from imkd_core.export.compact import load_widened
 from imkd_core.export.onnx_lint import lint_operators
 from imkd_core.export.quantize_equalize import ChannelPeaks, equalize, even_tensors
-from imkd_core.export.quantize_graph import STYLES, find_layers, find_tensors, quantize_graph
+from imkd_core.export.quantize_graph import (
+    STYLES,
+    Style,
+    find_layers,
+    find_tensors,
+    quantize_graph,
+)
+from imkd_core.export.quantize_layout import for_integer_kernels, read_levels
 from imkd_core.export.quantize_measure import Arrays, Judge, observe
 from imkd_core.export.quantize_ranges import Histogram
 from imkd_core.export.quantize_search import Plan, SearchLimits, find_plan
@@ -39,7 +46,8 @@ KEY = "int8"
 
 MODEL_CARD = "MODEL_CARD.md"
 
-_PAIR = ("QuantizeLinear", "DequantizeLinear")
+#: Operators that TensorRT refuses for 8-bit numbers and ONNX Runtime runs.
+_FOR_ONNX_RUNTIME = ("QuantizeLinear", "DequantizeLinear", "Pad", "Transpose", "Reshape")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,12 +123,11 @@ def quantize_model(
     with tempfile.TemporaryDirectory(prefix="imkd_quantize_") as name:
         folder = Path(name)
         report(f"measures tensors over {len(frames)} frames")
-        peaks = observe(source, even_tensors(source), frames, folder, ChannelPeaks)
-        even = equalize(source, {tensor: meter.peaks for tensor, meter in peaks.items()})
-        histograms = _histograms(even, frames, folder)
         judged = frames[:: max(1, len(frames) // options.search_frames)][: options.search_frames]
         for role in options.roles:
             style = STYLES[role]
+            even = prepared(source, style, frames, folder)
+            histograms = _histograms(even, frames, folder, style)
             judge = Judge(source, judged, folder, is_fused=not style.is_signed)
             told = _prefixed(report, role)
             plan = find_plan(even, histograms, judge, style, options.limits, told)
@@ -132,10 +139,22 @@ def quantize_model(
     return made
 
 
-def _histograms(model: ModelProto, frames: Sequence[Arrays], folder: Path) -> dict[str, Histogram]:
+def prepared(
+    source: ModelProto, style: Style, frames: Sequence[Arrays], folder: Path
+) -> ModelProto:
+    """Return a float32 graph of the same function that becomes 8-bit with less loss, and faster."""
+    if style.has_outputs:
+        source = read_levels(source)
+    peaks = observe(source, even_tensors(source), frames, folder, ChannelPeaks)
+    even = equalize(source, {tensor: meter.peaks for tensor, meter in peaks.items()})
+    return for_integer_kernels(even) if style.has_outputs else even
+
+
+def _histograms(
+    model: ModelProto, frames: Sequence[Arrays], folder: Path, style: Style
+) -> dict[str, Histogram]:
     """Return what every tensor that may become 8-bit takes, whichever layers are chosen."""
-    everything = [find_tensors(model, find_layers(model), style) for style in STYLES.values()]
-    names = {name for tensors in everything for name in tensors.ranges}
+    names = set(find_tensors(model, find_layers(model), style).ranges)
     return observe(model, sorted(names), frames, folder, Histogram)
 
 
@@ -166,7 +185,7 @@ def _check(model: ModelProto, bundle: Bundle, role: str, folder: Path) -> None:
     """Refuse a graph that its target, or the bundle's contract, would refuse."""
     findings = lint_operators(model)
     if STYLES[role].has_outputs:  # uint8 and int32 are for ONNX Runtime, the only one to run it
-        findings = [item for item in findings if item.operator not in _PAIR]
+        findings = [item for item in findings if item.operator not in _FOR_ONNX_RUNTIME]
     if findings:
         lines = "; ".join(f"{f.operator} '{f.node}': {f.reason}" for f in findings)
         raise BundleError(f"the {role} graph cannot run on its target: {lines}")

@@ -4,8 +4,8 @@
 A radar grid holds counts beside metres a second, and a joined map camera features beside radar's:
 with one scale for the tensor, small channels would vanish. Each channel is divided by a number and
 the weights that read it are multiplied by it, which changes nothing in float32 (Xiao et al.,
-"SmoothQuant", 2023). The division stands where the tensor is made in float32, before it becomes
-8-bit.
+"SmoothQuant", 2023). The division is part of the weights that make the channel, or stands where the
+tensor is made in float32, before it becomes 8-bit.
 """
 
 from collections.abc import Mapping
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 
+from imkd_core.export.quantize_fold import Folder, fold_factors
 from imkd_core.export.quantize_graph import STYLES, find_layers, find_tensors
 from imkd_core.export.quantize_ranges import Array
 
@@ -40,12 +41,18 @@ class ChannelPeaks:
 def even_tensors(model: ModelProto) -> list[str]:
     """Return the tensors whose channels can be evened: layers read them, float32 nodes make them.
 
-    In one that 8-bit layers make, a division would cost these their integer kernels.
+    In one that 8-bit layers make, a division would cost these their integer kernels, unless it can
+    be part of their weights: that of a join can.
     """
-    layers = find_layers(model)
+    layers, folder = find_layers(model), Folder(model)
     made = find_tensors(model, layers, STYLES["int8_u8"]).made
+    fixed = {str(n.output[0]) for n in model.graph.node if n.op_type == "DequantizeLinear"}
+    for tensor in made:
+        parts = folder.joined(tensor)
+        if not parts or not all(folder.is_foldable(name) for name in parts if name in made):
+            fixed.add(tensor)
     read = dict.fromkeys(str(node.input[0]) for node in layers.values())
-    return [tensor for tensor in read if tensor not in made]
+    return [tensor for tensor in read if tensor not in fixed]
 
 
 def equalize(model: ModelProto, peaks: Mapping[str, NDArray[np.float32]]) -> ModelProto:
@@ -76,7 +83,7 @@ def equalize(model: ModelProto, peaks: Mapping[str, NDArray[np.float32]]) -> Mod
             node.input[0] = stem
         inserted[tensor] = helper.make_node("Mul", [tensor, f"{stem}_factor"], [stem], name=stem)
     _insert(copied, inserted)
-    return copied
+    return fold_factors(copied, {node.output[0]: node.input[1] for node in inserted.values()})
 
 
 def _divisor(peak: NDArray[np.float32], weights: list[Array]) -> NDArray[np.float64]:
