@@ -10,9 +10,10 @@ from typing import Any
 
 from benchmarks.goals import AIMS, judged
 from benchmarks.harness import ROOT, Goal, write_json
+from benchmarks.in_turn import DONE
 from benchmarks.machine import machine_facts
 from benchmarks.suite import Entry, entries
-from benchmarks.suite_run import DONE, Part
+from benchmarks.suite_run import Part
 from imkd_core.errors import DataError
 from imkd_core.resources import bundles
 from imkd_core.runtime.bundle import load_bundle
@@ -92,6 +93,15 @@ def git_state() -> dict[str, Any]:
     """Return the commit of the checkout, and whether files differ from it; nulls without git."""
     commit, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain")
     return {"commit": commit, "is_changed": None if changes is None else bool(changes)}
+
+
+def changed_files() -> set[Path] | None:
+    """Return the files of the checkout that differ from its commit; None without git."""
+    changed = _git("diff", "--name-only", "-z", "HEAD")
+    others = _git("ls-files", "--others", "--exclude-standard", "-z")
+    if changed is None or others is None:
+        return None
+    return {ROOT / name for name in f"{changed}\0{others}".split("\0") if name}
 
 
 def model_hashes() -> dict[str, dict[str, str]]:

@@ -7,22 +7,17 @@ of the versions of what runs them, and of the processor. The same command again 
 where an interrupted run stopped, and runs anew whatever has changed.
 """
 
-import contextlib
 import hashlib
 import json
-import os
-import signal
-import subprocess
 import sys
-import tempfile
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from benchmarks.harness import ROOT, Report, write_json
+from benchmarks.in_turn import DONE, FAILED, Ran, Turn, part_path, run_for_answer, run_in_turn
 from benchmarks.machine import machine_facts
 from benchmarks.suite import Entry
 from imkd_core.errors import DataError
@@ -38,18 +33,6 @@ SOURCES = (
     "tests/core/runtime/streams.py",
 )
 SUFFIXES = frozenset({".py", ".yaml", ".xml", ".json", ".onnx"})
-
-DONE, FAILED = "done", "failed"
-
-#: Seconds between two words about a benchmark that runs.
-PROGRESS_S = 5.0
-#: A benchmark that takes so many times what its entry says, and this long, is ended.
-PATIENCE = 5.0
-LEAST_PATIENCE_S = 300.0
-#: For a process to end by itself after Ctrl-C.
-GRACE_S = 10.0
-
-_TAIL_LINES = 12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,20 +96,17 @@ def run_suite(
         DataError: the folder cannot be written.
     """
     common = common_key()
-    found: dict[str, Part] = {}
-    for number, entry in enumerate(entries, 1):
-        head = f"[{number}/{len(entries)}] {entry.name}"
-        part = kept_part(output, entry, quick, common)
-        if part is not None:
-            say(f"{head}: kept from {part.when}")
-        else:
-            say(f"{head}: {command_line(entry, quick)}")
-            part = run_entry(entry, output, quick, common, lambda text, h=head: say(f"{h}: {text}"))  # type: ignore[misc]
-            say(f"{head}: {part.status} after {part.seconds:.0f} s")
-            if part.error:
-                say(part.error)
-        found[entry.name] = part
-    return found
+    turns = (
+        Turn(
+            name=entry.name,
+            command=command_line(entry, quick),
+            kept=kept_part(output, entry, quick, common),
+            run=partial(run_entry, entry, output, quick, common),
+            told=lambda part: part.error,
+        )
+        for entry in entries
+    )
+    return dict(run_in_turn(turns, len(entries), say))
 
 
 def kept_parts(entries: Sequence[Entry], output: Path, quick: bool) -> dict[str, Part]:
@@ -157,33 +137,24 @@ def run_entry(
     Raises:
         DataError: the folder cannot be written.
     """
-    log_path = part_path(output, entry.name).with_suffix(".log")
-    begin_s = time.monotonic()
-    try:
-        log_path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory() as folder, log_path.open("wb") as log:
-            json_path = Path(folder) / "report.json"
-            command = [sys.executable, *entry.command(quick), "--json", str(json_path)]
-            code = run_to_end(command, log, 0 if quick else 60 * entry.minutes, say)
-            report, error = _read_report(json_path, code)
-    except OSError as error_of_folder:
-        raise DataError(f"cannot write to {log_path.parent}: {error_of_folder}") from None
+    ran = run_for_answer(
+        lambda path: [sys.executable, *entry.command(quick), "--json", str(path)],
+        part_path(output, entry.name),
+        0 if quick else 60 * entry.minutes,
+        say,
+    )
+    report, error = _read_report(ran)
     part = Part(
         key=part_key(entry, quick, common),
         command=command_line(entry, quick),
         status=FAILED if report is None else DONE,
-        seconds=round(time.monotonic() - begin_s, 1),
-        when=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        seconds=ran.seconds,
+        when=ran.when,
         report=report,
-        error="" if report is not None else f"{error}\n{tail(log_path)}",
+        error="" if report is not None else f"{error}\n{ran.tail}",
     )
     write_json(part_path(output, entry.name), part.to_json())
     return part
-
-
-def part_path(output: Path, name: str) -> Path:
-    """Return the file of a benchmark's part."""
-    return output / "parts" / f"{name}.json"
 
 
 def command_line(entry: Entry, quick: bool) -> str:
@@ -202,14 +173,24 @@ def common_key(files: Iterable[Path] | None = None) -> str:
     Args:
         files: below the checkout, to hash instead of `SOURCES`.
     """
-    digest = hashlib.sha256()
-    for path in sorted(files_of(SOURCES) if files is None else files):
-        digest.update(f"{path.relative_to(ROOT)}\0".encode())
-        digest.update(path.read_bytes())
+    digest = _hashed(files_of(SOURCES) if files is None else files)
     facts = machine_facts()
     facts.pop("kernel", None)
     digest.update(json.dumps(facts, sort_keys=True).encode())
     return digest.hexdigest()
+
+
+def sources_key(files: Iterable[Path]) -> str:
+    """Return the hash of files of the checkout alone, wherever they run."""
+    return _hashed(files).hexdigest()
+
+
+def _hashed(files: Iterable[Path]) -> Any:
+    digest = hashlib.sha256()
+    for path in sorted(files):
+        digest.update(f"{path.relative_to(ROOT)}\0".encode())
+        digest.update(path.read_bytes())
+    return digest
 
 
 def files_of(sources: Iterable[str]) -> Iterator[Path]:
@@ -221,59 +202,11 @@ def files_of(sources: Iterable[str]) -> Iterator[Path]:
                 yield path
 
 
-def run_to_end(command: list[str], log: Any, expected_s: float, say: Callable[[str], None]) -> int:
-    """Run a command to its end and return its exit code; end it when it takes far too long.
-
-    Args:
-        command: what is run in the root of the checkout, in a process group of its own.
-        log: open file that takes what it prints.
-        expected_s: that it takes, seconds; 0 = nobody knows.
-        say: is told every few seconds how long it has run.
-    """
-    limit_s = max(PATIENCE * expected_s, LEAST_PATIENCE_S)
-    begin_s = time.monotonic()
-    process = subprocess.Popen(
-        command,
-        cwd=ROOT,
-        stdin=subprocess.DEVNULL,
-        stdout=log,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
-    try:
-        while time.monotonic() - begin_s < limit_s:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                return process.wait(PROGRESS_S)
-            about = f" of about {expected_s:.0f} s" if expected_s else ""
-            say(f"{time.monotonic() - begin_s:.0f} s{about}")
-        say(f"ended: more than {limit_s:.0f} s")
-        return -1
-    finally:
-        _end(process)
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End a benchmark with all that it started, first as Ctrl-C does."""
-    with contextlib.suppress(ProcessLookupError):
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGINT)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(GRACE_S)
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-
-
-def _read_report(path: Path, code: int) -> tuple[Report | None, str]:
+def _read_report(ran: Ran) -> tuple[Report | None, str]:
     """Return what a benchmark wrote; None and why where it wrote nothing."""
-    if code:
-        return None, f"exit code {code}"
+    if ran.code:
+        return None, f"exit code {ran.code}"
     try:
-        return Report.from_json(json.loads(path.read_bytes())), ""
-    except (OSError, ValueError, DataError) as error:
+        return Report.from_json(json.loads(ran.answer)), ""
+    except (ValueError, DataError) as error:
         return None, f"it left no report: {error}"
-
-
-def tail(path: Path) -> str:
-    """Return the last lines of a log."""
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    return "\n".join(lines[-_TAIL_LINES:])

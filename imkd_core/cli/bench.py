@@ -35,9 +35,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Run, collect, publish; return 1 when a benchmark failed. A missed goal is a result."""
     root = checkout()
     from benchmarks.collect import FILE, collect
+    from benchmarks.in_turn import DONE
     from benchmarks.publish import publish
     from benchmarks.suite import SUITE, entries
-    from benchmarks.suite_run import DONE, kept_parts, run_suite
+    from benchmarks.suite_run import kept_parts, run_suite
 
     if arguments.list:
         for entry in SUITE:

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import suite_run
+from benchmarks import in_turn, suite_run
 from benchmarks.collect import collect, goals_of, read_run
 from benchmarks.goals import AIMS
+from benchmarks.in_turn import DONE, FAILED
 from benchmarks.suite import SUITE, Entry, entries
-from benchmarks.suite_run import DONE, FAILED, Part, kept_parts, run_suite
+from benchmarks.suite_run import Part, kept_parts, run_suite
 from imkd_core.errors import ConfigError, DataError
 
 COMMON_KEY = suite_run.common_key
@@ -114,8 +115,8 @@ def test_a_benchmark_that_leaves_no_report_failed(tmp_path):
 
 
 def test_ctrl_c_ends_the_benchmark_and_keeps_what_was_done(tmp_path, counting, monkeypatch):
-    monkeypatch.setattr(suite_run, "PROGRESS_S", 0.3)
-    monkeypatch.setattr(suite_run, "GRACE_S", 1.0)
+    monkeypatch.setattr(in_turn, "PROGRESS_S", 0.3)
+    monkeypatch.setattr(in_turn, "GRACE_S", 1.0)
     script = "import os, sys, time; open(sys.argv[1], 'w').write(str(os.getpid())); time.sleep(60)"
     pid_file = tmp_path / "pid"
     endless = Script(name="x", title="T", script=script, file=str(pid_file))
@@ -132,9 +133,9 @@ def test_ctrl_c_ends_the_benchmark_and_keeps_what_was_done(tmp_path, counting, m
 
 
 def test_a_benchmark_that_never_ends_is_ended(tmp_path, monkeypatch):
-    monkeypatch.setattr(suite_run, "PROGRESS_S", 0.1)
-    monkeypatch.setattr(suite_run, "LEAST_PATIENCE_S", 0.2)
-    monkeypatch.setattr(suite_run, "GRACE_S", 1.0)
+    monkeypatch.setattr(in_turn, "PROGRESS_S", 0.1)
+    monkeypatch.setattr(in_turn, "LEAST_PATIENCE_S", 0.2)
+    monkeypatch.setattr(in_turn, "GRACE_S", 1.0)
     begin_s = time.monotonic()
     endless = Script(name="x", title="T", script="import time; time.sleep(60)", minutes=0.0)
     assert run_suite([endless], tmp_path, say=silent)["x"].status == FAILED

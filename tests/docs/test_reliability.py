@@ -10,10 +10,6 @@ from tests.faults.suite import SCENARIOS
 ROOT = Path(__file__).resolve().parents[2]
 
 RUN = {
-    "created": "2026-01-01T00:00:00+00:00",
-    "machine": {"cores": 2, "cpu": "a processor", "memory_gib": 24.0, "isa": ["avx2"], "gpu": ""},
-    "versions": {"python": "3.11"},
-    "git": {"commit": "0123456789abcdef", "is_changed": False},
     "goals": [
         {
             "scenario": "tf",
@@ -33,6 +29,12 @@ RUN = {
             "seconds": 40.0,
             "error": "",
             "warnings": ["others used 3 cores"],
+            "when": "2026-01-01T00:00:00+00:00",
+            "commit": "0123456789abcdef",
+            "is_changed": False,
+            "is_current": True,
+            "machine": {"cores": 2, "cpu": "a CPU", "memory_gib": 24.0, "isa": ["avx2"], "gpu": ""},
+            "versions": {"python": "3.11"},
         }
     },
     "not_run": ["soak"],

@@ -7,13 +7,18 @@ alone meanwhile. Interrupt it at any time and give the same command again: what 
 same sources is kept. Long ones (--list) are run by name alone; in the same DIR they join the
 others. A goal that is missed is a result; the exit code is 1 only where a scenario could not run.
 
+--publish alone runs nothing: the page has the newest result of every scenario, with the commit
+that it was measured at, and says where sources have changed since. With --only it runs those
+first; with --fresh-only it runs a whole run's older ones first, and leaves out what is older still.
+
 Examples:
   python -m tests.faults --list
   python -m tests.faults --output out/faults
   python -m tests.faults --output out/faults --only sensor_loss overload
   python -m tests.faults --output out/faults --only soak                  # an hour
   python -m tests.faults --output out/try --only soak --seconds 60        # does it work at all?
-  python -m tests.faults --output out/faults --publish                    # and docs/reliability.md
+  python -m tests.faults --output out/faults --publish                    # docs/reliability.md
+  python -m tests.faults --output out/faults --publish --fresh-only       # of these sources alone
 """
 
 import argparse
@@ -21,9 +26,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.in_turn import DONE
 from imkd_core.errors import ConfigError, ImkdError
 from imkd_ros.graph.bag_topics import positive
-from tests.faults.results import DONE, FILE, Wish, collect, line, run_scenarios
+from tests.faults.results import FILE, Wish, collect, line, run_scenarios
 from tests.faults.suite import SCENARIOS, chosen
 
 
@@ -41,6 +47,7 @@ def parser() -> argparse.ArgumentParser:
     add("--seconds", type=positive, metavar="S", help="length of those whose length is free")
     add("--model", default="", help="bundle (default: the one that ships)")
     add("--publish", action="store_true", help="write docs/reliability.md of what DIR holds")
+    add("--fresh-only", action="store_true", help="with --publish: results of these sources alone")
     return made
 
 
@@ -67,8 +74,12 @@ def _list() -> int:
 def _run(options: argparse.Namespace) -> int:
     if options.output is None:
         raise ConfigError("--output DIR is missing: where faults.json goes")
+    if options.fresh_only and not options.publish:
+        raise ConfigError("--fresh-only says what is published: give --publish too")
     wish = Wish(seconds=options.seconds, model=options.model)
-    parts = run_scenarios(chosen(options.only), options.output, wish, _say)
+    is_joined = options.publish and not options.only and not options.fresh_only
+    scenarios = () if is_joined else chosen(options.only)
+    parts = run_scenarios(scenarios, options.output, wish, _say)
     found = collect(options.output)
     missed = [row for row in found["goals"] if not row["met"]]
     _say(f"{len(found['goals'])} figures with a goal, {len(missed)} of them not met")
@@ -78,7 +89,7 @@ def _run(options: argparse.Namespace) -> int:
     if options.publish:
         from tests.faults.publish import publish
 
-        _say(f"wrote {publish(found)}")
+        _say(f"wrote {publish(found, fresh_only=options.fresh_only)}")
     return 0 if all(part.status == DONE for part in parts.values()) else 1
 
 

@@ -2,36 +2,52 @@
 """Runs scenarios, each in a process of its own, and keeps what they found.
 
 Below the output folder, `parts/NAME.json` is what a scenario found and `parts/NAME.log` what it
-printed; `faults.json`, written anew after each, is all of them with machine and versions. A part
-is kept under a hash of what it hangs on: the packages, configurations, models, the scenario's own
-module with all that it imports of tests and benchmarks, its length, versions and the processor.
+printed; `faults.json`, written anew after each, joins the newest part of every scenario, each with
+the commit, the machine and the versions that it was measured at. A part is kept under a hash of
+what it hangs on: the packages, configurations, models, the scenario's own module with all that it
+imports of tests and benchmarks, its length, versions and the processor.
 """
 
 import ast
 import json
 import sys
-import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.collect import git_state, model_hashes
+from benchmarks.collect import changed_files, git_state, model_hashes
 from benchmarks.harness import ROOT, write_json
+from benchmarks.in_turn import (
+    DONE,
+    FAILED,
+    Ran,
+    Turn,
+    part_path,
+    run_for_answer,
+    run_in_turn,
+)
 from benchmarks.machine import idle_warnings, machine_facts, package_version
-from benchmarks.suite_run import common_key, files_of, run_to_end, tail
+from benchmarks.suite_run import common_key, files_of, sources_key
 from imkd_core.errors import DataError
 from tests.faults.suite import SCENARIOS, Figure, Scenario
 
-FORMAT = 1
+FORMAT = 2
 FILE = "faults.json"
-
-DONE, FAILED = "done", "failed"
 
 #: What every scenario hangs on, beside its own module.
 _SOURCES = ("imkd_core", "imkd_ros", "config", "launch", "models")
+
+#: What a result was measured at that an older version of this suite kept.
+_UNKNOWN: Mapping[str, Any] = {
+    "commit": "",
+    "is_changed": None,
+    "sources": "",
+    "machine": {},
+    "versions": {},
+}
 
 _ROS_PACKAGES = ("ros-rclpy", "ros-rmw-fastrtps-cpp")
 
@@ -62,6 +78,7 @@ class Part:
         figures: what it found.
         error: the end of its log, when it failed.
         warnings: what disturbs the figures: others who use the machine.
+        at: what it was measured at; empty where an older version of this suite kept none.
     """
 
     key: str
@@ -72,6 +89,7 @@ class Part:
     figures: tuple[Figure, ...] = ()
     error: str = ""
     warnings: tuple[str, ...] = ()
+    at: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return the part as plain mappings."""
@@ -97,48 +115,51 @@ def run_scenarios(
     Raises:
         DataError: the folder cannot be written.
     """
-    wish = wish or Wish()
+    turns = (_turn(scenario, output, wish or Wish()) for scenario in scenarios)
     found: dict[str, Part] = {}
-    for number, scenario in enumerate(scenarios, 1):
-        head = f"[{number}/{len(scenarios)}] {scenario.name}"
-        key = part_key(scenario, wish)
-        part = kept_part(output, scenario.name)
-        if part is not None and (part.key, part.status) == (key, DONE):
-            say(f"{head}: kept from {part.when}")
-        else:
-            say(f"{head}: {command_of(scenario, wish)}")
-            part = _run(scenario, output, wish, key, lambda text, h=head: say(f"{h}: {text}"))  # type: ignore[misc]
-            say(f"{head}: {part.status} after {part.seconds:.0f} s")
-            say("\n".join(line(figure) for figure in part.figures) or part.error)
-        found[scenario.name] = part
+    for name, part in run_in_turn(turns, len(scenarios), say):
+        found[name] = part
         collect(output)
     return found
 
 
+def _turn(scenario: Scenario, output: Path, wish: Wish) -> Turn[Part]:
+    key = part_key(scenario, wish)
+    part = kept_part(output, scenario.name)
+    return Turn(
+        name=scenario.name,
+        command=command_of(scenario, wish),
+        kept=part if part is not None and (part.key, part.status) == (key, DONE) else None,
+        run=partial(_run, scenario, output, wish, key),
+        told=lambda part: "\n".join(line(figure) for figure in part.figures) or part.error,
+    )
+
+
 def collect(output: Path) -> dict[str, Any]:
-    """Write `faults.json` of all parts of a folder, and return it.
+    """Write `faults.json` of the newest parts that a folder holds, and return it.
+
+    `machine`, `versions` and `git` are those of now; what each scenario was measured at is told
+    with it, and `is_current` whether its sources have not changed since.
 
     Raises:
         DataError: the folder cannot be written.
     """
-    facts = machine_facts()
-    ros = {name: v for name in _ROS_PACKAGES if (v := package_version(name))}
+    now = measured_at()
     parts = {one.name: kept_part(output, one.name) for one in SCENARIOS}
     known = {name: part for name, part in parts.items() if part is not None}
     rows = [{"scenario": n, **asdict(f)} for n, part in known.items() for f in part.figures]
     whole = {
         "format": FORMAT,
-        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "created": _now(),
         "command": "python -m tests.faults --output DIR",
-        "versions": {"python": facts.pop("python"), **facts.pop("packages"), **ros},
-        "machine": facts,
+        "versions": now["versions"],
+        "machine": now["machine"],
         "git": git_state(),
         "models": model_hashes(),
         "goals": [row for row in rows if row["goal"] is not None],
         "figures": [row for row in rows if row["goal"] is None],
         "scenarios": {
-            name: {k: v for k, v in part.to_json().items() if k not in ("figures", "key")}
-            for name, part in known.items()
+            one.name: _described(one, known[one.name]) for one in SCENARIOS if one.name in known
         },
         "not_run": [name for name, part in parts.items() if part is None],
     }
@@ -149,6 +170,46 @@ def collect(output: Path) -> dict[str, Any]:
     return whole
 
 
+def _described(scenario: Scenario, part: Part) -> dict[str, Any]:
+    """Return what `faults.json` says of a scenario, beside its figures."""
+    told = {k: v for k, v in part.to_json().items() if k not in ("figures", "key", "at")}
+    at: dict[str, Any] = {
+        "commit": "",
+        "is_changed": None,
+        "sources": "",
+        "machine": {},
+        "versions": {},
+    }
+    return {
+        **told,
+        **at,
+        **part.at,
+        "is_current": part.at.get("sources") == sources_key(scenario_files(scenario)),
+        "is_whole": part.command == command_of(scenario, Wish()),
+    }
+
+
+def measured_at(files: Iterable[Path] = ()) -> dict[str, Any]:
+    """Return what a result is measured at just now.
+
+    Args:
+        files: that it hangs on.
+
+    Returns:
+        `commit`; `is_changed`, whether one of the files differs from it; `sources`, the hash of
+        the files; `machine` and `versions`.
+    """
+    files, facts, changed = set(files), machine_facts(), changed_files()
+    ros = {name: v for name in _ROS_PACKAGES if (v := package_version(name))}
+    return {
+        "commit": git_state()["commit"] or "",
+        "is_changed": None if changed is None else bool(files & changed),
+        "sources": sources_key(files),
+        "versions": {"python": facts.pop("python"), **facts.pop("packages"), **ros},
+        "machine": facts,
+    }
+
+
 def kept_part(output: Path, name: str) -> Part | None:
     """Return what a folder holds of a scenario; None where that is nothing, or damaged."""
     try:
@@ -156,11 +217,6 @@ def kept_part(output: Path, name: str) -> Part | None:
         return Part(**{**raw, "figures": tuple(Figure(**row) for row in raw["figures"])})
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-def part_path(output: Path, name: str) -> Path:
-    """Return the file of a scenario's part."""
-    return output / "parts" / f"{name}.json"
 
 
 def command_of(scenario: Scenario, wish: Wish) -> str:
@@ -177,9 +233,13 @@ def is_short(scenario: Scenario, seconds: float | None) -> bool:
 
 def part_key(scenario: Scenario, wish: Wish) -> str:
     """Return the hash of all that a part hangs on."""
+    return f"{common_key(scenario_files(scenario))}:{_length_s(scenario, wish)}:{wish.model}"
+
+
+def scenario_files(scenario: Scenario) -> set[Path]:
+    """Return the files that a scenario's figures hang on."""
     own = module_files(ROOT / "tests" / "faults" / f"{scenario.name}.py")
-    key = common_key({*files_of(_SOURCES), *own})
-    return f"{key}:{_length_s(scenario, wish)}:{wish.model}"
+    return {*files_of(_SOURCES), *own}
 
 
 def _length_s(scenario: Scenario, wish: Wish) -> float:
@@ -233,42 +293,42 @@ def _run(
     say: Callable[[str], None],
 ) -> Part:
     """Run one scenario and keep what it found."""
-    log_path = part_path(output, scenario.name).with_suffix(".log")
     length_s = _length_s(scenario, wish)
-    busy = idle_warnings()
-    begin_s = time.monotonic()
-    try:
-        log_path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory() as folder, log_path.open("wb") as log:
-            answer = Path(folder) / "figures.json"
-            command = [sys.executable, "-m", "tests.faults.one", scenario.name, str(answer)]
-            command += ["--output", str(output.absolute()), "--seconds", str(length_s)]
-            command += ["--model", wish.model]
-            expected_s = 60 * scenario.minutes - scenario.seconds + length_s
-            code = run_to_end(command, log, expected_s, say)
-            figures, error = _read(answer, code)
-    except OSError as error_of_folder:
-        raise DataError(f"cannot write to {log_path.parent}: {error_of_folder}") from None
+    busy, at = idle_warnings(), measured_at(scenario_files(scenario))
+    module = [sys.executable, "-m", "tests.faults.one", scenario.name]
+    options = ["--output", str(output.absolute()), "--seconds", str(length_s)]
+    ran = run_for_answer(
+        lambda answer: [*module, str(answer), *options, "--model", wish.model],
+        part_path(output, scenario.name),
+        60 * scenario.minutes - scenario.seconds + length_s,
+        say,
+    )
+    figures, error = _read(ran)
     part = Part(
         key=key,
         command=command_of(scenario, wish),
         status=DONE if figures else FAILED,
-        seconds=round(time.monotonic() - begin_s, 1),
-        when=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        seconds=ran.seconds,
+        when=ran.when,
         figures=figures,
-        error="" if figures else f"{error}\n{tail(log_path)}",
+        error="" if figures else f"{error}\n{ran.tail}",
         warnings=tuple(busy),
+        at=at,
     )
     write_json(part_path(output, scenario.name), part.to_json())
     return part
 
 
-def _read(path: Path, code: int) -> tuple[tuple[Figure, ...], str]:
+def _read(ran: Ran) -> tuple[tuple[Figure, ...], str]:
     """Return what a scenario wrote; nothing, and why, where it wrote none."""
-    if code:
-        return (), f"exit code {code}"
+    if ran.code:
+        return (), f"exit code {ran.code}"
     try:
-        found = tuple(Figure(**row) for row in json.loads(path.read_bytes()))
-    except (OSError, ValueError, TypeError) as error:
+        found = tuple(Figure(**row) for row in json.loads(ran.answer))
+    except (ValueError, TypeError) as error:
         return (), f"it left no figures: {error}"
     return found, "" if found else "it returned no figure"
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import in_turn
 from imkd_core.errors import ConfigError
-from tests.faults import results
+from tests.faults import publish, results
 from tests.faults.__main__ import main
+from tests.faults.publish import document, fit_to_publish
 from tests.faults.results import FILE, Wish, collect, module_files, run_scenarios
 from tests.faults.suite import SCENARIOS, Figure, Scenario, at_least, at_most, chosen, not_there
 
@@ -31,8 +33,9 @@ def ran(monkeypatch):
         Path(command[4]).write_text(json.dumps([figure]))
         return 0
 
-    monkeypatch.setattr(results, "run_to_end", run_to_end)
+    monkeypatch.setattr(in_turn, "run_to_end", run_to_end)
     monkeypatch.setattr(results, "common_key", lambda _files: "this code")
+    monkeypatch.setattr(results, "sources_key", lambda _files: "these sources")
     monkeypatch.setattr(results, "idle_warnings", list)
     return commands
 
@@ -111,16 +114,110 @@ def test_a_scenario_that_dies_has_the_end_of_its_log_and_the_others_go_on(ran, t
         log.write(b"what it said last\n")
         return -11
 
-    alive, results.run_to_end = results.run_to_end, die
+    alive, in_turn.run_to_end = in_turn.run_to_end, die
     try:
         part = run_scenarios([ONE], tmp_path, say=lambda _: None)["sensor_loss"]
     finally:
-        results.run_to_end = alive
+        in_turn.run_to_end = alive
     assert part.status == "failed"
     assert "-11" in part.error
     assert "what it said last" in part.error
     assert collect(tmp_path)["goals"] == []
     assert run_scenarios([ONE], tmp_path, say=lambda _: None)["sensor_loss"].status == "done"
+
+
+def test_a_result_keeps_the_commit_and_machine_it_was_measured_at_when_sources_change(
+    ran, tmp_path, monkeypatch
+):
+    run_scenarios([ONE], tmp_path, say=lambda _: None)
+    before = json.loads((tmp_path / FILE).read_bytes())["scenarios"]["sensor_loss"]
+    assert before["is_current"]
+    assert before["machine"]["cores"] >= 1
+    monkeypatch.setattr(results, "git_state", lambda: {"commit": "another", "is_changed": False})
+    monkeypatch.setattr(results, "sources_key", lambda _files: "other sources")
+    after = collect(tmp_path)
+    assert after["git"]["commit"] == "another"
+    assert after["scenarios"]["sensor_loss"] == {**before, "is_current": False}
+    assert [goal["value"] for goal in after["goals"]] == [0.5]
+
+
+def test_whether_files_differed_from_the_commit_is_asked_of_those_that_count(monkeypatch):
+    counts, counts_not = ROOT / "imkd_core/types.py", ROOT / "README.md"
+    monkeypatch.setattr(results, "changed_files", lambda: {counts_not})
+    assert not results.measured_at([counts])["is_changed"]
+    monkeypatch.setattr(results, "changed_files", lambda: {counts, counts_not})
+    assert results.measured_at([counts])["is_changed"]
+
+
+def test_a_result_of_an_older_suite_is_published_as_of_an_unknown_commit(ran, tmp_path):
+    run_scenarios([ONE], tmp_path, say=lambda _: None)
+    path = results.part_path(tmp_path, "sensor_loss")
+    raw = json.loads(path.read_bytes())
+    del raw["at"]
+    path.write_text(json.dumps(raw))
+    page = document(fit_to_publish(collect(tmp_path)))
+    assert "| a gap | at most 1.00 s | 0.500 s | met |  | unknown, older |" in page
+
+
+def test_publishing_runs_nothing_and_says_what_older_sources_gave(
+    ran, tmp_path, monkeypatch, capsys
+):
+    page = tmp_path / "page.md"
+    monkeypatch.setattr(publish, "DOCUMENT", page)
+    run_scenarios([ONE], tmp_path, say=lambda _: None)
+    monkeypatch.setattr(results, "sources_key", lambda _files: "other sources")
+    assert main(["--output", str(tmp_path), "--publish"]) == 0
+    assert len(ran) == 1
+    commit = results.git_state()["commit"][:12]
+    text = page.read_text()
+    assert f"{commit}" in text
+    assert ", older |" in text
+    assert "sources changed since." in text
+    assert "Not run: message_loss" in text
+    assert str(page) in capsys.readouterr().out
+
+
+def test_only_fresh_results_are_published_where_that_is_asked(ran, tmp_path, monkeypatch):
+    run_scenarios([ONE, FREE], tmp_path, say=lambda _: None)
+    whole = collect(tmp_path)
+    stale = {**whole["scenarios"]["soak"], "is_current": False}
+    mixed = {**whole, "scenarios": {**whole["scenarios"], "soak": stale}}
+    assert list(fit_to_publish(mixed)["scenarios"]) == ["sensor_loss", "soak"]
+    fresh = fit_to_publish(mixed, fresh_only=True)
+    assert list(fresh["scenarios"]) == ["sensor_loss"]
+    assert "soak" in fresh["not_run"]
+    assert {row["scenario"] for row in fresh["goals"]} == {"sensor_loss"}
+    monkeypatch.setattr(publish, "DOCUMENT", tmp_path / "page.md")
+    only = [s for s in SCENARIOS if s.name == "tf"]
+    monkeypatch.setattr("tests.faults.__main__.chosen", lambda _names: only)
+    assert main(["--output", str(tmp_path), "--publish", "--fresh-only"]) == 0
+    assert [command[3] for command in ran] == ["sensor_loss", "soak", "tf"]
+
+
+def test_a_short_run_is_kept_and_never_published(ran, tmp_path):
+    run_scenarios([ONE, FREE], tmp_path, Wish(seconds=60.0), lambda _: None)
+    found = fit_to_publish(collect(tmp_path))
+    assert list(found["scenarios"]) == ["sensor_loss"]
+    assert "soak" in found["not_run"]
+
+
+def test_an_empty_folder_is_not_published(ran, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(publish, "DOCUMENT", tmp_path / "page.md")
+    assert main(["--output", str(tmp_path), "--publish"]) == 2
+    assert "no result to publish" in capsys.readouterr().err
+    assert not (tmp_path / "page.md").exists()
+    assert main(["--output", str(tmp_path), "--fresh-only"]) == 2
+    assert "--publish" in capsys.readouterr().err
+
+
+def test_results_of_two_machines_are_told_apart():
+    facts = {"cores": 2, "cpu": "one", "memory_gib": 8.0, "isa": ["avx2"], "gpu": ""}
+    part = {"machine": facts, "versions": {"python": "3.11"}}
+    other = {**part, "machine": {**facts, "cpu": "other"}}
+    assert publish.machines({"tf": part, "late": part}).count("Measured on") == 1
+    text = publish.machines({"tf": part, "late": other})
+    assert "cores of one (avx2), 8 GiB; python 3.11: tf." in text
+    assert "cores of other (avx2), 8 GiB; python 3.11: late." in text
 
 
 def test_a_damaged_part_is_run_again(ran, tmp_path):
