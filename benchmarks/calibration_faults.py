@@ -7,11 +7,12 @@ The judge gets calibrations with an error in them; pictures and scans stay as th
 turned by 0.5 to 5 degrees about each axis of the vehicle, or exchanged, and judged twice: by whole
 pictures, as `imkd doctor` does, and by those that the node decodes. Radars are turned, or send
 speeds in km/h or mm/s, of the wrong sign, with the own motion wrongly in or out; and once more they
-are turned and judged without the speeds, as if their driver took the own motion out. Each case is
-as much driving as the first verdict takes. Where it does not tell (too slow; a rotation about the
-direction of travel while going straight on, with nothing upright in sight), the judge abstains:
-neither hit nor alarm, but counted, and no part of the goals. Camera pictures between key frames are
-needed (`imkd simulate --camera-sweeps`). Without --data, drives are made first.
+are turned and judged without the speeds, as if their driver took the own motion out: by their own
+scans, and against the pictures that the node would look at. Each case is as much driving as the
+first verdict takes. Where it does not tell (too slow; a rotation about the direction of travel
+while going straight on, with nothing upright in sight), the judge abstains: neither hit nor alarm,
+but counted, and no part of the goals. Camera pictures between key frames are needed (`imkd simulate
+--camera-sweeps`). Without --data, drives are made first.
 """
 
 import argparse
@@ -43,6 +44,7 @@ from imkd_core.health.calibration import CalibrationSettings
 from imkd_core.health.calibration_camera import CameraSettings, Pair, camera_verdict, turn_of
 from imkd_core.health.calibration_radar import motion_error, radar_verdict
 from imkd_core.health.calibration_radar_map import map_verdict
+from imkd_core.health.calibration_reprojection import reprojection_verdict
 from imkd_core.health.calibration_rig import rig_findings
 from imkd_core.health.calibration_upright import roll_of
 from imkd_core.types import CameraModel, SensorRig
@@ -86,6 +88,9 @@ NODE = "camera in the node"
 
 #: Kind of the radars that are judged without the speeds that they measured.
 COMPENSATED = "compensated radar"
+
+#: Kind of the radars that are judged by the pictures.
+AGAINST = "radar against pictures"
 
 #: A drive is looked at so often for the processor time: more than the first verdicts take.
 _ROUNDS = 16
@@ -198,8 +203,8 @@ def _judge_radars(drive: Drive, counts: Counts) -> None:
 
 
 def _judge_maps(drive: Drive, counts: Counts) -> None:
-    """Count what is told of radars whose driver took the own motion out: by where things stand."""
-    settings = counts.settings.map
+    """Count what is told of radars without their speeds: by where they see what stands."""
+    settings, against = counts.settings.map, counts.settings.reprojection
     size = settings.least_scans
     for scans in drive.still.values():
         for begin in range(0, max(len(scans) - size, 0) + 1, size):
@@ -207,6 +212,8 @@ def _judge_maps(drive: Drive, counts: Counts) -> None:
                 found = laid_otherwise(scans[begin : begin + size], degrees)
                 verdict = map_verdict(found, settings)
                 counts.add(COMPENSATED, case, None if verdict is None else bool(verdict.fault))
+                verdict = reprojection_verdict(drive.seen, found, against)
+                counts.add(AGAINST, case, None if verdict is None else bool(verdict.fault))
 
 
 def _judge_numbers(rig: SensorRig, counts: Counts) -> None:
@@ -256,6 +263,7 @@ def _goals(counts: Counts) -> tuple[Goal, ...]:
         (NODE, "camera turned or swapped, by pictures of 352 px as in the node"),
         ("radar", "radar turned by 3 degrees or more, or with wrong speeds"),
         (COMPENSATED, "radar whose driver takes own motion out, turned by 3 degrees or more"),
+        (AGAINST, "radar turned by 3 degrees or more against the pictures of the node"),
         ("numbers", "calibration that cannot be by its numbers"),
     ):
         cases = [case for of, case in counts.tried if of == kind and _is_fault(kind, case)]

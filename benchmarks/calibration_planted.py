@@ -16,11 +16,12 @@ from benchmarks.fault_drives import NODE_WIDTH_PX
 from imkd_core.data.nuscenes.reader import NuScenes
 from imkd_core.data.nuscenes.reading import Reading
 from imkd_core.data.point_clouds import RADAR_FILE_FIELDS, read_radar_pcd
-from imkd_core.geometry import Float64, invert_transform, rigid_transform
+from imkd_core.geometry import Float64, invert_transform, rigid_transform, transform_points
 from imkd_core.health.calibration_camera import CameraSettings, Pair, pair_of
 from imkd_core.health.calibration_radar import Echoes, RadarSettings, echoes_of
 from imkd_core.health.calibration_radar_map import MapSettings, StillScan, still_scan
-from imkd_core.health.calibration_tracks import TrackSettings, small_grey
+from imkd_core.health.calibration_reprojection import ReprojectionSettings, places_of
+from imkd_core.health.calibration_tracks import Grey, TrackSettings, small_grey
 from imkd_core.types import CameraImage, CameraModel, Frame, RadarCloud, SensorRig
 
 _Stamped = TypeVar("_Stamped", CameraImage, RadarCloud)
@@ -47,6 +48,7 @@ class Drive:
         pairs: of each camera, those between which the vehicle moved enough.
         node_pairs: the same, of pictures as the node decodes them for the shipped student.
         scans: of each radar.
+        seen: (N, 2) places, in the odometry's frame, of what the node would follow in pictures.
         still: what stands in them, the own motion taken out as it should be.
         period_s: between two pictures of a camera.
     """
@@ -55,6 +57,7 @@ class Drive:
     pairs: Mapping[str, tuple[Pair, ...]]
     node_pairs: Mapping[str, tuple[Pair, ...]]
     scans: Mapping[str, tuple[Scan, ...]]
+    seen: Float64
     still: Mapping[str, tuple[StillScan, ...]]
     period_s: float
 
@@ -75,6 +78,7 @@ def open_drive(reader: NuScenes, scene: str) -> Drive:
         pairs={name: tuple(_pairs(found)) for name, found in cameras.items()},
         node_pairs={name: tuple(_pairs(found, NODE_WIDTH_PX)) for name, found in cameras.items()},
         scans={name: tuple(_scans(found)) for name, found in radars.items()},
+        seen=_seen(cameras),
         still={name: tuple(_still(found, reader)) for name, found in radars.items()},
         period_s=float(np.median(seconds)) if seconds else 0.0,
     )
@@ -180,17 +184,35 @@ def _by_sensor(reader: NuScenes, scene: str, modality: str) -> dict[str, list[Re
 
 
 def _pairs(readings: Sequence[Reading], width_px: int | None = None) -> Iterator[Pair]:
-    tracks, settings, held = TrackSettings(), CameraSettings(), None
-    for reading in readings:
-        grey = small_grey(reading.image(width_px).pixels, tracks)
-        if held is not None:
-            before, was = held
-            moved = invert_transform(reading.global_from_ego) @ was.global_from_ego
-            gap_s = (reading.stamp_ns - was.stamp_ns) * 1e-9
-            pair = pair_of(before, grey, moved, gap_s, tracks, settings)
+    seen = ((reading, _grey(reading, width_px)) for reading in readings)
+    for before, now in pairwise(seen):
+        pair = _pair(before, now)
+        if pair is not None:
+            yield pair
+
+
+def _grey(reading: Reading, width_px: int | None) -> Grey:
+    return small_grey(reading.image(width_px).pixels, TrackSettings())
+
+
+def _pair(before: tuple[Reading, Grey], now: tuple[Reading, Grey]) -> Pair | None:
+    (was, first), (new, second) = before, now
+    moved = invert_transform(new.global_from_ego) @ was.global_from_ego
+    gap_s = (new.stamp_ns - was.stamp_ns) * 1e-9
+    return pair_of(first, second, moved, gap_s, TrackSettings(), CameraSettings())
+
+
+def _seen(cameras: Mapping[str, Sequence[Reading]]) -> Float64:
+    """Return what the node sees, which follows one camera in turn in every second frame."""
+    places, turns = [np.zeros((0, 2))], 2 * len(cameras)
+    for turn, readings in enumerate(cameras.values()):
+        for before, now in list(pairwise(readings))[2 * turn :: turns]:
+            first, second = ((one, _grey(one, NODE_WIDTH_PX)) for one in (before, now))
+            pair = _pair(first, second)
             if pair is not None:
-                yield pair
-        held = (grey, reading)
+                found = places_of(camera_of(now), pair, ReprojectionSettings())
+                places.append(transform_points(now.global_from_ego, found)[:, :2])
+    return np.concatenate(places)
 
 
 def _scans(readings: Sequence[Reading]) -> Iterator[Scan]:

@@ -8,7 +8,8 @@
     monitor.judged                             # cameras and radars that driving has told about
 
 Cameras are judged by how their pictures move (`calibration_camera`), radars by the speeds of what
-stands (`calibration_radar`) and by where they see it (`calibration_radar_map`). All need the
+stands (`calibration_radar`) and by where they see it: against their own scans
+(`calibration_radar_map`) and against the pictures (`calibration_reprojection`). All need the
 vehicle to move, and frames that say how: `Frame.odom_from_ego`, and `Frame.reference_from_ego` for
 the stamp of each reading. Without them, and while it stands, nothing is judged; a finding stays
 until driving tells otherwise. Nothing here repairs or masks anything. One implementation for the
@@ -20,7 +21,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from imkd_core.geometry import Float64, invert_transform
+from imkd_core.geometry import Float64, invert_transform, transform_points
 from imkd_core.health.calibration_camera import CameraSettings, Pair, camera_verdict, pair_of
 from imkd_core.health.calibration_radar import (
     Echoes,
@@ -35,6 +36,11 @@ from imkd_core.health.calibration_radar_map import (
     StillScan,
     map_verdict,
     still_scan,
+)
+from imkd_core.health.calibration_reprojection import (
+    ReprojectionSettings,
+    places_of,
+    reprojection_verdict,
 )
 from imkd_core.health.calibration_rig import RigSettings, rig_findings
 from imkd_core.health.calibration_tracks import Grey, TrackSettings, small_grey
@@ -51,7 +57,7 @@ class CalibrationSettings:
     """Limits, and how much work is done.
 
     Attributes:
-        rig, tracks, camera, radar, map: of the parts.
+        rig, tracks, camera, radar, map, reprojection: of the parts.
         cameras_at_once: cameras whose pictures are followed in one frame, in turn; 0 for all. One
             is cheap and takes as many times longer as there are cameras.
         rest_frames: after every frame that begins to follow, as many are passed over.
@@ -68,6 +74,7 @@ class CalibrationSettings:
     camera: CameraSettings = field(default_factory=CameraSettings)
     radar: RadarSettings = field(default_factory=RadarSettings)
     map: MapSettings = field(default_factory=MapSettings)
+    reprojection: ReprojectionSettings = field(default_factory=ReprojectionSettings)
     cameras_at_once: int = 1
     rest_frames: int = 0
     pairs: int = 48
@@ -98,6 +105,7 @@ class _Radar:
     unjudged: int = 0
     unmapped: int = 0
     by_map: Verdict | None = None
+    by_pictures: Verdict | None = None
 
 
 class CalibrationMonitor:
@@ -133,6 +141,7 @@ class CalibrationMonitor:
             )
             for n in self._rig.radars
         }
+        self._seen: deque[tuple[int, str, Float64]] = deque()
         self._told: dict[tuple[str, str], Finding] = {}
         self.judged: frozenset[str] = frozenset()
         self.findings: tuple[Finding, ...] = self._static
@@ -167,7 +176,7 @@ class CalibrationMonitor:
                 continue
             grey = small_grey(image.pixels, self._settings.tracks)
             if held and image.stamp_ns - held[0] <= self._settings.most_gap_ns:
-                self._follow(camera, held, (image.stamp_ns, grey, pose))
+                self._follow(name, held, (image.stamp_ns, grey, pose))
                 self._judge_camera(name, frame.stamp_ns)
             camera.held = (image.stamp_ns, grey, pose) if is_due else None
 
@@ -181,14 +190,18 @@ class CalibrationMonitor:
         first, self._turn = self._turn, self._turn + count
         return {names[(first + i) % len(names)] for i in range(count)} if count else set(names)
 
-    def _follow(self, camera: _Camera, held: _Picture, new: _Picture) -> None:
+    def _follow(self, name: str, held: _Picture, new: _Picture) -> None:
+        """Keep what two pictures of a camera tell, and where the points stand in the odometry."""
         (before_ns, before, was), (now_ns, now, pose) = held, new
         settings, moved = self._settings, invert_transform(pose) @ was
         gap_s = (now_ns - before_ns) * 1e-9
         pair = pair_of(before, now, moved, gap_s, settings.tracks, settings.camera)
         if pair is not None:
+            camera = self._cameras[name]
             camera.pairs.append(pair)
             camera.unjudged += 1
+            places = places_of(self._rig.cameras[name], pair, settings.reprojection)
+            self._seen.append((now_ns, name, transform_points(pose, places)[:, :2]))
 
     def _judge_camera(self, name: str, stamp_ns: int) -> None:
         camera, settings = self._cameras[name], self._settings
@@ -240,11 +253,24 @@ class CalibrationMonitor:
         if radar.unmapped >= settings.map.new_scans:
             radar.unmapped = 0
             radar.by_map = map_verdict(radar.still, settings.map) or radar.by_map
-        if verdict is None or not verdict.fault:
-            verdict = radar.by_map or verdict
+            radar.by_pictures = self._by_pictures(radar, stamp_ns) or radar.by_pictures
+        for other in (radar.by_map, radar.by_pictures):
+            if verdict is None or not verdict.fault:
+                verdict = other or verdict
         if verdict is not None:
             self.judged |= {name}
             self._tell(name, (TURNED, WRONG_SPEEDS), verdict, stamp_ns)
+
+    def _by_pictures(self, radar: _Radar, stamp_ns: int) -> Verdict | None:
+        """Judge a radar by what the cameras saw that nothing is wrong with."""
+        settings = self._settings.reprojection
+        while self._seen and self._seen[0][0] < stamp_ns - settings.last_ns:
+            self._seen.popleft()
+        wrong = {finding.sensor for finding in (*self._static, *self._told.values())}
+        places = [found for _, name, found in self._seen if name not in wrong]
+        if not places:
+            return None
+        return reprojection_verdict(np.concatenate(places), radar.still, settings)
 
     def _tell(self, sensor: str, asked: tuple[str, ...], verdict: Verdict, stamp_ns: int) -> None:
         """Remember which of the faults asked for a sensor has; since when stays as it was."""

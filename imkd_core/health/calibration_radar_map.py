@@ -7,7 +7,7 @@ it sharpest is the true one. No speeds are needed but to leave out what moves, s
 radars whose driver has taken the own motion out by a calibration of its own.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -96,11 +96,25 @@ def map_yaw(scans: Sequence[StillScan], settings: MapSettings) -> float | None:
     Returns:
         Counter-clockwise: it is turned so much further than calibrated.
     """
+    return sharpest_yaw(scans, lambda laid_m: _sharpness(laid_m, settings), settings)
+
+
+def sharpest_yaw(
+    scans: Sequence[StillScan], sharpness: Callable[[Float64], float], settings: MapSettings
+) -> float | None:
+    """Return the yaw by which a radar's returns are to be turned to fit best, radians.
+
+    Args:
+        scans: of one radar, in the order of time.
+        sharpness: how well (N, 2) returns fit, laid out in the odometry's frame, metres.
+        settings: limits.
+
+    Returns:
+        Counter-clockwise; None where there is too little, or nothing fits clearly better.
+    """
     if len(scans) < settings.least_scans or _span_m(scans) < settings.span_m:
         return None
-    counts = [len(scan.places_m) for scan in scans]
-    places = np.concatenate([scan.places_m for scan in scans])
-    poses = np.repeat([scan.odom_from_radar for scan in scans], counts, axis=0)
+    places, poses = _returns(scans)
     if len(places) < settings.least_returns:
         return None
     if len(places) > settings.returns:
@@ -108,13 +122,23 @@ def map_yaw(scans: Sequence[StillScan], settings: MapSettings) -> float | None:
         places, poses = places[chosen], poses[chosen]
     half = round(settings.most_rad / settings.step_rad)
     tried_rad = np.arange(-half, half + 1) * settings.step_rad
-    sharpness = np.array([_sharpness(places, poses, yaw, settings) for yaw in tried_rad])
-    best = int(sharpness.argmax())
-    is_clear = sharpness[best] > (1 + settings.sharper) * sharpness.min()
+    fits = np.array([sharpness(_laid(places, poses, yaw)) for yaw in tried_rad])
+    best = int(fits.argmax())
+    is_clear = fits[best] > (1 + settings.sharper) * fits.min()
     if not is_clear or best in (0, len(tried_rad) - 1):
         return None
-    left, middle, right = sharpness[best - 1 : best + 2]
+    left, middle, right = fits[best - 1 : best + 2]
     return float(tried_rad[best] + settings.step_rad * _vertex(left, middle, right))
+
+
+def laid_out(scans: Sequence[StillScan], yaw_rad: float) -> Float64:
+    """Return (N, 2) returns in the odometry's frame, were the radar turned so much further.
+
+    Args:
+        scans: of one radar.
+        yaw_rad: counter-clockwise.
+    """
+    return _laid(*_returns(scans), yaw_rad)
 
 
 def map_verdict(scans: Sequence[StillScan], settings: MapSettings) -> Verdict | None:
@@ -141,12 +165,23 @@ def _span_m(scans: Sequence[StillScan]) -> float:
     return float(np.linalg.norm(away))
 
 
-def _sharpness(places_m: Float64, poses: Float64, yaw_rad: float, settings: MapSettings) -> float:
-    """Return how well returns fall onto each other, were the radar turned so much further."""
+def _returns(scans: Sequence[StillScan]) -> tuple[Float64, Float64]:
+    """Return (N, 2) places in the radar's frame, and (N, 4, 4) poses, of all returns."""
+    counts = [len(scan.places_m) for scan in scans]
+    places = np.concatenate([scan.places_m for scan in scans])
+    return places, np.repeat([scan.odom_from_radar for scan in scans], counts, axis=0)
+
+
+def _laid(places_m: Float64, poses: Float64, yaw_rad: float) -> Float64:
+    """Return (N, 2) places in the odometry's frame, were the radar turned so much further."""
     cosine, sine = np.cos(yaw_rad), np.sin(yaw_rad)
     turned = places_m @ np.array([[cosine, sine], [-sine, cosine]])
-    laid = np.einsum("nij,nj->ni", poses[:, :2, :2], turned) + poses[:, :2, 3] - poses[0, :2, 3]
-    cell = np.rint((laid - laid.min(axis=0)) / settings.cell_m).astype(np.int64) + 3
+    return np.asarray(np.einsum("nij,nj->ni", poses[:, :2, :2], turned) + poses[:, :2, 3])
+
+
+def _sharpness(laid_m: Float64, settings: MapSettings) -> float:
+    """Return how well returns fall onto each other."""
+    cell = np.rint((laid_m - laid_m.min(axis=0)) / settings.cell_m).astype(np.int64) + 3
     height, width = (cell.max(axis=0) + 4).tolist()
     counted = np.bincount(cell[:, 0] * width + cell[:, 1], minlength=height * width)
     heard = counted.reshape(height, width).astype(np.float32)

@@ -15,6 +15,8 @@ from imkd_core.geometry import (
 )
 from imkd_core.health.calibration import CalibrationMonitor, CalibrationSettings
 from imkd_core.health.calibration_camera import CameraSettings
+from imkd_core.health.calibration_radar_map import MapSettings
+from imkd_core.health.calibration_reprojection import ReprojectionSettings
 from imkd_core.health.faults import SWAPPED, TURNED, WRONG_AXES, WRONG_SCALE, WRONG_SPEEDS
 from imkd_core.simulation.rig import make_cameras, make_radars
 from imkd_core.types import CameraImage, Frame, RadarCloud, SensorRig
@@ -177,7 +179,7 @@ def test_radars_are_judged_by_what_stands(degrees, factor, range_scale, fault):
 
 def passing(count, begin=0, step_m=0.7):
     """Frames of a radar that sees standing things, its driver having taken out the own motion."""
-    stand = np.random.default_rng(2).uniform((-30, -30), (110, 30), (150, 2))
+    stand = np.random.default_rng(2).uniform((-30, -30), (110, 30), (90, 2))
     rng = np.random.default_rng(begin)
     for number in range(begin, begin + count):
         stamp_ns = STAMP_NS + number * PERIOD_NS
@@ -198,15 +200,45 @@ def passing(count, begin=0, step_m=0.7):
 
 
 def test_a_radar_whose_driver_takes_out_the_own_motion_is_judged_by_where_things_stand():
+    seldom = replace(ALL, new_scans=45)
     sound = SensorRig(cameras={}, radars=RADARS)
-    assert told(watched(sound, passing(100))) == set()
+    assert told(watched(sound, passing(100), seldom)) == set()
     loose = SensorRig(cameras={}, radars={"RADAR_FRONT": turned(RADARS["RADAR_FRONT"], -4.0)})
-    monitor = watched(loose, passing(100))
+    monitor = watched(loose, passing(100), seldom)
     assert told(monitor) == {("RADAR_FRONT", TURNED)}
     assert re.search(r"off by \+(3\.[5-9]|4\.[0-5])", monitor.findings[0].remedy)
     for frame in passing(160, begin=100):
         monitor.add(frame)
     assert told(monitor) == {("RADAR_FRONT", TURNED)}, "standing still makes it no better"
+
+
+def beside(frames):
+    """The frames, with a radar that sees the dots of the pictures, its own motion taken out."""
+    dots, rng = World().dots, np.random.default_rng(7)
+    dots = dots[dots[:, 2] < 2.5][::2]
+    for frame in frames:
+        pose = frame.odom_from_ego @ RADARS["RADAR_FRONT"]
+        seen = ((dots - pose[:3, 3]) @ pose[:3, :3])[:, :2]
+        seen = seen[(np.hypot(*seen.T) < 30) & (seen[:, 0] > 4)]
+        points = np.zeros((len(seen), 7), np.float32)
+        points[:, :2] = seen + rng.normal(0, 0.15, seen.shape)
+        cloud = RadarCloud(sensor="RADAR_FRONT", stamp_ns=frame.stamp_ns, points=points)
+        yield replace(frame, radars={"RADAR_FRONT": (cloud,)})
+
+
+def test_a_radar_is_judged_by_the_pictures_of_cameras_that_are_sound(long_drive):
+    few = MapSettings(new_scans=36, least_returns=10**9)  # its own scans are not to tell
+    against = ReprojectionSettings(map=MapSettings(least_scans=30, sharper=0.3), least_points=60)
+    settings = replace(ALL, new_scans=36, map=few, reprojection=against)
+    assert told(watched(RIG, beside(long_drive), settings)) == set()
+    loose = {"RADAR_FRONT": turned(RADARS["RADAR_FRONT"], 4.0)}
+    rig = SensorRig(cameras=CAMERAS, radars=loose)
+    monitor = watched(rig, beside(long_drive), settings)
+    assert told(monitor) == {("RADAR_FRONT", TURNED)}
+    assert re.search(r"off by -(3\.[3-9]|4\.[0-7]) degrees against", monitor.findings[0].remedy)
+    both = {n: replace(c, ego_from_cam=turned(c.ego_from_cam, 9.0)) for n, c in CAMERAS.items()}
+    blamed = watched(SensorRig(cameras=both, radars=loose), beside(long_drive), settings)
+    assert {sensor for sensor, _ in told(blamed)} == set(CAMERAS), "their pictures tell nothing"
 
 
 def test_what_cannot_be_by_the_numbers_is_told_before_any_frame():
