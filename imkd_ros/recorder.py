@@ -86,10 +86,14 @@ class BagRecorder(Node):
     @property
     def is_done(self) -> bool:
         """Whether the number of messages is reached, or nothing came for long enough."""
-        if self._options.max_messages and self.counts.total() >= self._options.max_messages:
+        if self._is_full:
             return True
         quiet_s = time.monotonic() - self._last_s if self._last_s else 0.0
         return bool(self._options.idle_s) and quiet_s > self._options.idle_s
+
+    @property
+    def _is_full(self) -> bool:
+        return 0 < self._options.max_messages <= self.counts.total()
 
     def write_early(self) -> None:
         """Write what came before `/clock` did, with the first time known."""
@@ -122,6 +126,8 @@ class BagRecorder(Node):
 
     def _callback(self, topic: str, type_name: str) -> Callable[[bytes], None]:
         def record(cdr: bytes) -> None:
+            if self._is_full:  # one turn of the executor may bring several messages
+                return
             now_ns = self.get_clock().now().nanoseconds
             if not now_ns:
                 self._early.append((topic, type_name, cdr))

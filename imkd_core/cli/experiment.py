@@ -134,7 +134,10 @@ def commands(
             *(*teachers, f"--cache={places.cache}", f"--preset={plan.rows[row].preset}"),
             *(*start, *overrides, f"--output={folder / 'train'}", "--resume"),
         ),
-        ("export", f"--checkpoint={folder / 'train'}", f"--output={folder / 'bundle'}"),
+        (
+            *("export", f"--checkpoint={folder / 'train'}", "--files=fp32"),
+            f"--output={folder / 'bundle'}",
+        ),
         (
             *("evaluate", f"--model={folder / 'bundle'}", f"--data={places.test}"),
             *(*lose, "--workers=1", "--pictures=0", f"--output={folder / 'evaluation'}"),

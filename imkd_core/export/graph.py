@@ -2,7 +2,7 @@
 """The network as it is exported: one frame without a batch axis, norms folded, boxes decoded."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from torch import Tensor, nn
@@ -56,11 +56,14 @@ class DeployedStudent(nn.Module):
 
     Args:
         student: in evaluation mode; it may be in half precision.
+        unseen: kinds of sensor, "cameras" or "radars", that no frame of its training had. They are
+            masked here: norms that met nothing but zeros answer a live sensor with infinities.
     """
 
-    def __init__(self, student: Student) -> None:
+    def __init__(self, student: Student, unseen: Collection[str] = ()) -> None:
         super().__init__()
         self.student = student
+        self.unseen = frozenset(unseen)
 
     def forward(
         self,
@@ -83,6 +86,10 @@ class DeployedStudent(nn.Module):
         the map have no half as fine.
         """
         float_type = self.student.image_norm.scale.dtype
+        if "cameras" in self.unseen:
+            camera_mask = camera_mask * 0
+        if "radars" in self.unseen:
+            radar_mask = radar_mask * 0
         frame = self.student.encode(
             images=images.to(float_type)[None],  # TensorRT lets nothing but a cast read uint8
             camera_mask=camera_mask[None].to(float_type),
@@ -118,16 +125,22 @@ def _batched(value: Tensor | None) -> Tensor | None:
     return None if value is None else value[None]
 
 
-def deploy(student: Student, frame: Mapping[str, Tensor], is_half: bool = False) -> DeployedStudent:
+def deploy(
+    student: Student,
+    frame: Mapping[str, Tensor],
+    is_half: bool = False,
+    unseen: Collection[str] = (),
+) -> DeployedStudent:
     """Return a copy of a student ready for export; the student itself is left as it is.
 
     Args:
         student: trained, on any device.
         frame: example inputs without batch axis; only their shapes matter.
         is_half: convert the weights to float16.
+        unseen: as `DeployedStudent`.
     """
     copied = copy.deepcopy(student).cpu().eval()
     fold_norms(copied, batched(dict(frame)))
     if is_half:
         copied.half()
-    return DeployedStudent(copied).eval()
+    return DeployedStudent(copied, unseen).eval()

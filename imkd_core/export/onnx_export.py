@@ -22,7 +22,7 @@ from imkd_core.export.simplify import simplify
 from imkd_core.mapping import to_mapping
 from imkd_core.model.example import example_inputs, input_names
 from imkd_core.model.student import Student
-from imkd_core.recipe import Config
+from imkd_core.recipe import AugmentConfig, Config
 from imkd_core.runtime.backends import OnnxRuntimeBackend
 from imkd_core.runtime.bundle import Bundle, write_bundle
 
@@ -75,14 +75,15 @@ def export_onnx(
         (directory / FILE_NAMES[role]).unlink(missing_ok=True)
     trace_frame = example_inputs(config.inputs)
     checked = frames or (trace_frame,)
-    reference = deploy(student, trace_frame)
+    unseen = unseen_sensors(config.augment)
+    reference = deploy(student, trace_frame, unseen=unseen)
     if is_compact:
         round_weights(reference)
     parity = {}
     for role in roles:
         file_name = FILE_NAMES[role]
         is_half = role == "fp16"
-        network = deploy(student, trace_frame, is_half=True) if is_half else reference
+        network = deploy(student, trace_frame, True, unseen) if is_half else reference
         path = directory / file_name
         write_graph(network, trace_frame, path, _metadata(config, name, role))
         if is_compact and not is_half:
@@ -102,9 +103,16 @@ def export_onnx(
             "opset": OPSET,
             "model": to_mapping(config.model),
             "weights": "rounded to float16" if is_compact else "float32",
+            "unseen_sensors": unseen,
             "parity": parity,
         },
     )
+
+
+def unseen_sensors(augment: AugmentConfig) -> list[str]:
+    """Return the kinds of sensor, "cameras" or "radars", that a training took from every frame."""
+    shares = {"cameras": augment.drop_cameras, "radars": augment.drop_radar}
+    return [kind for kind, share in shares.items() if share >= 1]
 
 
 def write_graph(

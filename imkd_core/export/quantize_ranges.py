@@ -77,7 +77,7 @@ class Histogram:
         if not self._limit:  # only zeros so far: they stay in this bin however the bins widen
             self._counts[BINS] += flat.size
             return
-        places = (flat * (BINS / self._limit) + BINS).astype(np.int32)
+        places = (flat / np.float32(self._limit) * BINS + BINS).astype(np.int32)
         np.clip(places, 0, 2 * BINS - 1, out=places)
         self._counts += np.bincount(places, minlength=2 * BINS)
 

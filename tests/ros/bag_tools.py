@@ -12,7 +12,10 @@ import numpy as np
 
 from imkd_core.data.bags.bag_writer import BagWriter
 from imkd_core.data.bags.messages import make, make_header, make_transform
+from imkd_core.data.bags.nuscenes_to_bag import SceneOptions, write_scene
 from imkd_core.data.bags.recording import BagMessage, open_bag
+from imkd_core.data.nuscenes.reader import NuScenes
+from tests.core.data.made_up import write_dataroot
 
 START_NS = 1_700_000_000_000_000_000
 
@@ -43,6 +46,20 @@ def write_bag(path: Path, count: int = 20, period_ns: int = 100_000_000) -> Path
             )
             bag.write("/image/compressed", "sensor_msgs/msg/CompressedImage", stamp_ns, image)
     return path
+
+
+def write_drive(folder: Path, frames: int) -> Path:
+    """Write a bag of a made-up drive of two frames, repeated; return it.
+
+    Args:
+        folder: below it `root`, the drive in the nuScenes layout, and `drive`, the bag.
+        frames: an even number.
+    """
+    drive = write_dataroot(folder / "root", frames=2, lidar_points=10)
+    nuscenes = NuScenes(drive.root)
+    with BagWriter(folder / "drive") as bag:
+        write_scene(nuscenes, nuscenes.scenes[0], bag, SceneOptions(repeat=frames // 2))
+    return folder / "drive"
 
 
 def read_all(path: Path) -> dict[str, list[BagMessage]]:

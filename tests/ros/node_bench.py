@@ -18,6 +18,7 @@ from geometry_msgs.msg import TransformStamped
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from nav_msgs.msg import Odometry
+from rcl_interfaces.srv import SetParameters
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
@@ -198,6 +199,11 @@ class Bench:
         assert self.wait(future.done, 30.0), f"{name} does not answer"
         self.peer.destroy_client(client)
         return future.result()
+
+    def set_parameter(self, name, value):
+        parameter = Parameter(name, value=value).to_parameter_msg()
+        request = SetParameters.Request(parameters=[parameter])
+        return self.call(SetParameters, "set_parameters", request).results[0]
 
     def change(self, transition):
         request = ChangeState.Request(transition=Transition(id=transition))

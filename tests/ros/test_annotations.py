@@ -14,16 +14,10 @@ from visualization_msgs.msg import ImageMarker
 from imkd_core.drawing import class_color
 from imkd_ros.node import outputs
 from tests.ros.node_bench import HEIGHT, SENSORS, WIDTH, benches, image, to_time
-from tests.ros.tiny_bundle import write_tiny_bundle
 
 pytestmark = [pytest.mark.ros, pytest.mark.usefixtures("ros_environment")]
 
 TOPIC = "/imkd_detector/debug/annotations/"
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
-    return write_tiny_bundle(tmp_path_factory.mktemp("bundle") / "tiny").root
 
 
 @pytest.fixture

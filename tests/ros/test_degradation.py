@@ -2,81 +2,23 @@
 """The node over real DDS while its sensors come and go: boxes, status and policy."""
 
 import time
-from collections import Counter
 
 import pytest
 
 pytest.importorskip("rclpy")
 
-from diagnostic_msgs.msg import DiagnosticArray
-from rcl_interfaces.srv import SetParameters
-from rclpy.parameter import Parameter
 
-from tests.ros.node_bench import DEACTIVATE, benches
-from tests.ros.tiny_bundle import write_tiny_bundle
+from tests.ros.node_bench import DEACTIVATE
+from tests.ros.status_bench import feeds, stamps_of
 
 pytestmark = [pytest.mark.ros, pytest.mark.usefixtures("ros_environment")]
 
 CAMERAS, ALL = ("CAM_A", "CAM_B"), ("CAM_A", "CAM_B", "RADAR")
 
 
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
-    return write_tiny_bundle(tmp_path_factory.mktemp("bundle") / "tiny").root
-
-
-class Told:
-    """A status as a program reads it."""
-
-    def __init__(self, message):
-        (status,) = message.status
-        self.stamp_ns = message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
-        self.name, self.severity, self.message = status.name, status.level[0], status.message
-        self.values = {pair.key: pair.value for pair in status.values}
-        self.level, self.outcome = self.values["level"], self.values["outcome"]
-        pairs = filter(None, self.values["missing"].split("; "))
-        self.missing = dict(pair.split(": ", 1) for pair in pairs)
-
-
 @pytest.fixture
-def make_bench(tmp_path, bundle, ros_environment):
-    """Make benches that are started and calibrated, whose statuses are in `bench.told`."""
-    with benches(tmp_path, bundle=bundle) as make:
-
-        def started(**arguments):
-            bench = make(**arguments)
-            bench.told = []
-            topic = "/imkd_detector/output/status"
-            bench.peer.create_subscription(
-                DiagnosticArray, topic, lambda message: bench.told.append(Told(message)), 50
-            )
-            bench.start()
-            bench.calibrate()
-            return bench
-
-        yield started
-
-
-def stamps_of(bench):
-    stamps = (message.header.stamp for message in bench.boxes)
-    return [stamp.sec * 10**9 + stamp.nanosec for stamp in stamps]
-
-
-def set_parameter(bench, name, value):
-    request = SetParameters.Request(parameters=[Parameter(name, value=value).to_parameter_msg()])
-    return bench.call(SetParameters, "set_parameters", request).results[0]
-
-
-def feeds(bench, level, outcome="answered", **arguments):
-    """Feed until a status of this level and outcome came; return it."""
-    begin = len(bench.told)
-
-    def found():
-        fitting = [t for t in bench.told[begin:] if (t.level, t.outcome) == (level, outcome)]
-        return fitting[0] if fitting else None
-
-    assert bench.feed(found, **arguments), Counter((t.level, t.outcome) for t in bench.told[begin:])
-    return found()
+def make_bench(make_calibrated_bench):
+    return make_calibrated_bench
 
 
 def test_every_frame_has_a_status_and_every_array_of_boxes_is_one_that_was_answered(make_bench):
@@ -137,24 +79,24 @@ def test_the_policy_of_a_level_changes_at_run_time(make_bench, level, skip):
     bench = make_bench()
     bench.listen_to_boxes()
     feeds(bench, level, skip=skip)
-    assert set_parameter(bench, f"policy.{level}", "stop").successful
+    assert bench.set_parameter(f"policy.{level}", "stop").successful
     feeds(bench, level, f"stopped: policy {level}", skip=skip)
     bench.wait(lambda: False, 0.3)
     bench.boxes.clear()
     feeds(bench, level, f"stopped: policy {level}", skip=skip)
     assert bench.boxes == []
-    assert set_parameter(bench, f"policy.{level}", "publish_empty").successful
+    assert bench.set_parameter(f"policy.{level}", "publish_empty").successful
     status = feeds(bench, level, f"empty: policy {level}", skip=skip)
     assert bench.wait(lambda: status.stamp_ns in stamps_of(bench))
     assert {len(message.detections) for message in bench.boxes} == {0}
-    assert set_parameter(bench, f"policy.{level}", "publish").successful
+    assert bench.set_parameter(f"policy.{level}", "publish").successful
     assert bench.feed(lambda: bench.boxes[-1].detections, skip=skip)
 
 
 def test_a_policy_that_makes_no_sense_is_refused(make_bench):
     bench = make_bench()
     for name, value in (("policy.blind", "publish"), ("policy.degraded", "hide")):
-        refused = set_parameter(bench, name, value)
+        refused = bench.set_parameter(name, value)
         assert not refused.successful
         assert name in refused.reason
         assert "stop" in refused.reason

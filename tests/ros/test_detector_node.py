@@ -9,9 +9,8 @@ import pytest
 pytest.importorskip("rclpy")
 
 from diagnostic_msgs.msg import DiagnosticArray
-from rcl_interfaces.srv import DescribeParameters, SetParameters
+from rcl_interfaces.srv import DescribeParameters
 from rclpy.event_handler import PublisherEventCallbacks
-from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import Image, PointCloud2
 from std_srvs.srv import Trigger
@@ -27,7 +26,6 @@ from tests.ros.node_bench import (
     DEACTIVATE,
     LATCHED,
     STATIC,
-    benches,
     image,
     transform,
 )
@@ -36,26 +34,10 @@ from tests.ros.tiny_bundle import CLASSES, write_tiny_bundle
 pytestmark = [pytest.mark.ros, pytest.mark.usefixtures("ros_environment")]
 
 
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
-    return write_tiny_bundle(tmp_path_factory.mktemp("bundle") / "tiny").root
-
-
-@pytest.fixture
-def make_bench(tmp_path, bundle, ros_environment):
-    with benches(tmp_path, bundle=bundle) as make:
-        yield make
-
-
 def facts(message):
     """What the tiny bundle was given: live cameras, fx / W, radar there or not."""
     first = message.detections[0].bbox.center.position
     return first.x, round(first.y, 4), first.z
-
-
-def set_parameter(bench, name, value):
-    request = SetParameters.Request(parameters=[Parameter(name, value=value).to_parameter_msg()])
-    return bench.call(SetParameters, "set_parameters", request).results[0]
 
 
 # -- outputs
@@ -128,7 +110,7 @@ def test_an_empty_frame_is_published_and_deletes_the_markers_before(make_bench):
     bench.listen(MarkerArray, "/imkd_detector/debug/markers", markers)
     bench.calibrate()
     assert bench.feed(lambda: markers and len(markers[-1].markers) > 1)
-    assert set_parameter(bench, "post.score_threshold", 1.0).successful
+    assert bench.set_parameter("post.score_threshold", 1.0).successful
     assert bench.feed(lambda: bench.boxes and not bench.boxes[-1].detections)
     assert bench.feed(lambda: len(markers[-1].markers) == 1)
     assert markers[-1].markers[0].action == Marker.DELETEALL
@@ -249,7 +231,7 @@ def test_a_wrong_parameter_refuses_configure_by_name(make_bench, capfd, name, va
 def test_a_refused_parameter_can_be_mended_without_a_restart(make_bench):
     bench = make_bench(**{"sync.deadline_ms": -3.0})
     assert not bench.change(CONFIGURE)
-    assert set_parameter(bench, "sync.deadline_ms", 80.0).successful
+    assert bench.set_parameter("sync.deadline_ms", 80.0).successful
     assert bench.change(CONFIGURE)
 
 
@@ -260,29 +242,29 @@ def test_thresholds_change_at_run_time_and_wrong_ones_do_not(make_bench):
     bench.calibrate()
     assert bench.feed(lambda: bench.boxes)
     assert len(bench.boxes[-1].detections) == 2
-    assert set_parameter(bench, "post.class_score_thresholds", "pedestrian=0.6").successful
+    assert bench.set_parameter("post.class_score_thresholds", "pedestrian=0.6").successful
     assert bench.feed(lambda: len(bench.boxes[-1].detections) == 1)
-    refused = set_parameter(bench, "post.class_score_thresholds", "tram=0.6")
+    refused = bench.set_parameter("post.class_score_thresholds", "tram=0.6")
     assert not refused.successful
     assert "tram" in refused.reason
     assert "car" in refused.reason
-    refused = set_parameter(bench, "post.score_threshold", 7.0)
+    refused = bench.set_parameter("post.score_threshold", 7.0)
     assert not refused.successful
     assert "'post.score_threshold' must be a number from -1 to 1" in refused.reason
-    assert "'post.max_boxes' must be a whole" in set_parameter(bench, "post.max_boxes", "x").reason
-    assert "did you mean 'post.max_boxes'" in set_parameter(bench, "post.max_box", 1).reason
-    assert set_parameter(bench, "diagnostics.latency_warn_ms", 150).successful  # whole, not 150.0
-    assert set_parameter(bench, "post.max_boxes", 1).successful
+    assert "'post.max_boxes' must be a whole" in bench.set_parameter("post.max_boxes", "x").reason
+    assert "did you mean 'post.max_boxes'" in bench.set_parameter("post.max_box", 1).reason
+    assert bench.set_parameter("diagnostics.latency_warn_ms", 150).successful  # whole, not 150.0
+    assert bench.set_parameter("post.max_boxes", 1).successful
 
 
 def test_what_configure_reads_is_fixed_until_cleanup_and_says_so(make_bench):
     bench = make_bench()
     assert bench.change(CONFIGURE)
-    refused = set_parameter(bench, "sync.deadline_ms", 80.0)
+    refused = bench.set_parameter("sync.deadline_ms", 80.0)
     assert not refused.successful
     assert "clean up" in refused.reason
     assert bench.change(CLEANUP)
-    assert set_parameter(bench, "sync.deadline_ms", 80.0).successful
+    assert bench.set_parameter("sync.deadline_ms", 80.0).successful
 
 
 def test_descriptors_tell_the_ranges(make_bench):

@@ -21,14 +21,8 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 
 from tests.ros.node_bench import write_sensors
-from tests.ros.tiny_bundle import write_tiny_bundle
 
 pytestmark = [pytest.mark.ros, pytest.mark.usefixtures("ros_environment")]
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
-    return write_tiny_bundle(tmp_path_factory.mktemp("bundle") / "tiny").root
 
 
 class Peer:

@@ -10,14 +10,18 @@ from std_srvs.srv import Trigger
 from tf2_msgs.msg import TFMessage
 
 from tests.ros.node_bench import LATCHED, STATIC, compressed, image
-from tests.ros.test_degradation import ALL, CAMERAS, bundle, feeds, make_bench, stamps_of
+from tests.ros.status_bench import feeds, stamps_of
 from tests.ros.tiny_bundle import write_tiny_bundle
-
-__all__ = ["bundle", "make_bench"]
 
 pytestmark = [pytest.mark.ros, pytest.mark.usefixtures("ros_environment")]
 
 MS = 1_000_000
+CAMERAS, ALL = ("CAM_A", "CAM_B"), ("CAM_A", "CAM_B", "RADAR")
+
+
+@pytest.fixture
+def make_bench(make_calibrated_bench):
+    return make_calibrated_bench
 
 
 @pytest.fixture

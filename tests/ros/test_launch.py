@@ -20,7 +20,6 @@ pytest.importorskip("launch_ros", reason="launch_ros comes with a ROS 2 installa
 
 from imkd_core.data.bags.bag_writer import BagWriter
 from imkd_core.data.bags.messages import make, make_header, make_transform
-from tests.ros.tiny_bundle import write_tiny_bundle
 
 pytestmark = [pytest.mark.ros, pytest.mark.usefixtures("ros_environment")]
 
@@ -65,11 +64,6 @@ def prefix(tmp_path_factory, project_root):
         )
         script.chmod(0o755)
     return root
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
-    return write_tiny_bundle(tmp_path_factory.mktemp("bundle") / "tiny").root
 
 
 @pytest.fixture(scope="module")

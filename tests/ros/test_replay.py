@@ -11,16 +11,15 @@ import pytest
 from imkd_core.__main__ import main
 from imkd_core.config import MemorySpec
 from imkd_core.data.bags.bag_writer import BagWriter
-from imkd_core.data.bags.nuscenes_to_bag import SceneOptions, write_scene
 from imkd_core.data.bags.recording import open_bag
 from imkd_core.data.nuscenes.reader import NuScenes
 from imkd_core.errors import BackendError, BundleError, DataError
 from imkd_core.runtime.tensorrt.cuda import load_cuda
 from imkd_ros.bridge.parameter_file import read_settings
 from imkd_ros.replay import DETECTIONS_TOPIC, Replay, read_answers, write_bag, write_jsonl
-from tests.core.data.made_up import write_dataroot
 from tests.core.rigs import spec_of
 from tests.core.runtime.made_up_bundle import make_bundle
+from tests.ros.bag_tools import write_drive
 from tests.ros.tiny_bundle import write_tiny_bundle
 
 FRAMES = 4
@@ -31,10 +30,7 @@ def place(tmp_path_factory) -> Path:
     """A folder with a tiny bundle and a bag of four frames."""
     folder = tmp_path_factory.mktemp("replay")
     write_tiny_bundle(folder / "bundle")
-    drive = write_dataroot(folder / "root", frames=2, lidar_points=10)
-    nuscenes = NuScenes(drive.root)
-    with BagWriter(folder / "drive") as bag:
-        write_scene(nuscenes, nuscenes.scenes[0], bag, SceneOptions(repeat=2))
+    write_drive(folder, FRAMES)
     return folder
 
 

@@ -9,12 +9,9 @@ import pytest
 pytest.importorskip("rclpy")
 
 from imkd_core.__main__ import main
-from imkd_core.data.bags.bag_writer import BagWriter
-from imkd_core.data.bags.nuscenes_to_bag import SceneOptions, write_scene
-from imkd_core.data.nuscenes.reader import NuScenes
 from imkd_core.evaluation.replay_frames import FrameRecord
 from imkd_core.health.degradation import FrameStatus, Level
-from tests.core.data.made_up import write_dataroot
+from tests.ros.bag_tools import write_drive
 from tests.ros.tiny_bundle import write_tiny_bundle
 
 pytestmark = [pytest.mark.ros, pytest.mark.usefixtures("ros_environment")]
@@ -27,10 +24,7 @@ def place(tmp_path_factory) -> Path:
     """A folder with a tiny bundle, a recording, and parameters that suit a busy machine."""
     folder = tmp_path_factory.mktemp("online")
     write_tiny_bundle(folder / "bundle")
-    drive = write_dataroot(folder / "root", frames=2, lidar_points=10)
-    nuscenes = NuScenes(drive.root)
-    with BagWriter(folder / "drive") as bag:
-        write_scene(nuscenes, nuscenes.scenes[0], bag, SceneOptions(repeat=FRAMES // 2))
+    write_drive(folder, FRAMES)
     waits = "sync.deadline_ms: 400.0, ego_motion.max_wait_ms: 400.0"
     (folder / "p.yaml").write_text(f"/**: {{ros__parameters: {{{waits}}}}}\n")
     return folder

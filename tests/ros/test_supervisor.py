@@ -14,10 +14,7 @@ import pytest
 
 pytest.importorskip("rclpy")
 
-from imkd_core.data.bags.bag_writer import BagWriter
-from imkd_core.data.bags.nuscenes_to_bag import SceneOptions, write_scene
 from imkd_core.data.bags.recording import open_bag
-from imkd_core.data.nuscenes.reader import NuScenes
 from imkd_core.errors import ConfigError, DataError
 from imkd_ros.bridge.parameter_file import read_settings
 from imkd_ros.graph.environment import remove_dead_segments
@@ -25,8 +22,7 @@ from imkd_ros.graph.observer import GraphObserver
 from imkd_ros.graph.options import GraphOptions
 from imkd_ros.replay import Replay, read_answers
 from imkd_ros.supervisor import main, run_graph
-from tests.core.data.made_up import write_dataroot
-from tests.ros.bag_tools import finish, write_bag
+from tests.ros.bag_tools import finish, write_bag, write_drive
 from tests.ros.tiny_bundle import CLASSES, write_tiny_bundle
 
 pytestmark = [pytest.mark.ros, pytest.mark.usefixtures("ros_environment")]
@@ -39,10 +35,7 @@ def place(tmp_path_factory) -> Path:
     """A folder with a tiny bundle and a bag of ten frames."""
     folder = tmp_path_factory.mktemp("graph")
     write_tiny_bundle(folder / "bundle")
-    drive = write_dataroot(folder / "root", frames=2, lidar_points=10)
-    nuscenes = NuScenes(drive.root)
-    with BagWriter(folder / "drive") as bag:
-        write_scene(nuscenes, nuscenes.scenes[0], bag, SceneOptions(repeat=FRAMES // 2))
+    write_drive(folder, FRAMES)
     return folder
 
 

@@ -10,9 +10,7 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import PointCloud2
 from visualization_msgs.msg import MarkerArray
 
-from tests.ros.node_bench import SENSORS, benches, to_time
-from tests.ros.test_degradation import Told
-from tests.ros.tiny_bundle import write_tiny_bundle
+from tests.ros.node_bench import SENSORS, to_time
 
 pytestmark = [pytest.mark.ros, pytest.mark.usefixtures("ros_environment")]
 
@@ -20,26 +18,9 @@ SECOND, MS = 1_000_000_000, 1_000_000
 BEGIN_NS = 1_000 * SECOND
 
 
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
-    return write_tiny_bundle(tmp_path_factory.mktemp("bundle") / "tiny").root
-
-
 @pytest.fixture
-def make_bench(tmp_path, bundle, ros_environment):
-    with benches(tmp_path, bundle=bundle) as make:
-
-        def started(**arguments):
-            bench = make(**arguments)
-            bench.told = []
-            topic = "/imkd_detector/output/status"
-            bench.peer.create_subscription(
-                DiagnosticArray, topic, lambda message: bench.told.append(Told(message)), 50
-            )
-            bench.start()
-            return bench
-
-        yield started
+def make_bench(make_told_bench):
+    return make_told_bench
 
 
 def nanoseconds(header):

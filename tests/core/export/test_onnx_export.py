@@ -2,6 +2,7 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import onnx
 import pytest
 import torch
@@ -201,3 +202,24 @@ def test_tensorrt_parses_and_builds_both_files(exported, role):
 def test_tensorrt_refuses_a_scatter_with_reduction_in_its_own_words(tmp_path):
     with pytest.raises(BundleError, match=r"refuses .*scatter"):
         check_tensorrt(refused_source(tmp_path).path)
+
+
+@pytest.mark.parametrize(("share", "unseen"), [("drop_radar", "radars"), ("drop_cameras", "cameras")])
+def test_a_sensor_that_training_never_showed_is_masked_in_the_file(tmp_path, share, unseen):
+    config = replace(CONFIG, augment=replace(CONFIG.augment, **{share: 1.0}))
+    torch.manual_seed(0)
+    student = Student.from_config(config).train()
+    masks = {"cameras": "camera_mask", "radars": "radar_mask"}
+    frames = [example_inputs(INPUTS, 3, seed) for seed in range(4)]
+    masked = [{**frame, masks[unseen]: frame[masks[unseen]] * 0} for frame in frames]
+    with torch.no_grad():
+        for _ in range(60):  # norms of that sensor learn that nothing ever varies
+            student(**batched(*masked))
+    bundle = export_onnx(student, config, tmp_path, "one kind", {}, frames[:1], ["fp32"])
+    assert bundle.producer["unseen_sensors"] == [unseen]
+    live, without = (
+        open_backend(bundle).run({key: value.numpy() for key, value in frame.items()})
+        for frame in (frames[0], masked[0])
+    )
+    for name, value in without.items():
+        assert np.array_equal(live[name], value), name

@@ -30,6 +30,7 @@ def histogram_of(*frames):
 
 @few
 @example([np.zeros(3, np.float32), np.array([5.0, -1.0], np.float32)])
+@example([np.array([3.4e-43], np.float32)])  # BINS / 3.4e-43 overflows
 @given(st.lists(values, min_size=1, max_size=4))
 def test_every_value_is_counted_once_however_the_bins_widen(frames):
     histogram = histogram_of(*frames)

@@ -22,14 +22,8 @@ from tests.core.runtime.tensorrt.stand_ins import (
     StandInTensorRt,
 )
 from tests.ros.node_bench import ACTIVATE, CLEANUP, CONFIGURE, DEACTIVATE, benches
-from tests.ros.tiny_bundle import write_tiny_bundle
 
 pytestmark = [pytest.mark.ros, pytest.mark.usefixtures("ros_environment")]
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
-    return write_tiny_bundle(tmp_path_factory.mktemp("bundle") / "tiny").root
 
 
 @pytest.fixture
