@@ -29,6 +29,9 @@ pytestmark = [pytest.mark.ros, pytest.mark.usefixtures("ros_environment")]
 
 FRAMES = 10
 
+#: A busy machine starts its senders one by one; the first frame shall wait for all of them.
+PATIENT = {"sync.deadline_ms": 400.0, "ego_motion.max_wait_ms": 400.0}
+
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory) -> Path:
@@ -41,7 +44,7 @@ def place(tmp_path_factory) -> Path:
 
 def options(place: Path, recording: Path, **changes) -> GraphOptions:
     values = {"bag": place / "drive", "recording": recording, "bundle": place / "bundle"}
-    return GraphOptions(**{**values, **changes})
+    return GraphOptions(**{"overrides": PATIENT, **values, **changes})
 
 
 def descendants() -> set[int]:
