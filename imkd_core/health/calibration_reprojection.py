@@ -133,7 +133,7 @@ def reprojection_yaw(
         return None
     near = cv2.dilate((crowd > 0).astype(np.uint8), np.ones((3, 3), np.uint8))
     found = hit(near, laid_out(scans, yaw_rad))
-    return yaw_rad if found.mean() >= settings.common else None
+    return yaw_rad if found.size and found.mean() >= settings.common else None
 
 
 def reprojection_verdict(
