@@ -39,7 +39,7 @@ ASK_S = 0.5
 ANSWER_S = 5.0
 
 #: Between the end of a process and the start of the next: at first, and at most, seconds.
-PAUSE_S, LONGEST_PAUSE_S = 0.5, 10.0
+PAUSE_S, LONGEST_PAUSE_S = 0.1, 10.0
 
 #: A node that was active for so long has recovered: the next pause is the first one again.
 RECOVERED_S = 3.0

@@ -36,6 +36,7 @@ _ENGINES, _FOLDERS = (
     "core/runtime/tensorrt/test_engine_cache.py",
     "core/runtime/tensorrt/test_bad_folders.py",
 )
+_STATUS, _TIME = "ros/test_frame_status.py", "ros/bridge/test_pipeline_time.py"
 _HEALTH = ("core/health/test_camera.py", "core/health/test_radar.py")
 
 _NO_SECURITY = "the wheels' Fast DDS has no DDS Security; the policy is held against the real graph"
@@ -53,15 +54,15 @@ ROWS: tuple[Row, ...] = (
         "stamps 1 s off, 0, of 2106, broken nanoseconds",
         "dropped, counted, a warning each 5 s",
         ("stamps",),
-        (_BAD_INPUT, _CONVERT),
+        (_BAD_INPUT, _CONVERT, _STATUS, _TIME),
     ),
-    Row(9, "stamps out of order and twice", "ignored, bounded", ("stamps",), (_SYNC,)),
+    Row(9, "stamps out of order and twice", "ignored, bounded", ("stamps",), (_SYNC, _STATUS)),
     Row(
         10,
         "a bag loops, the clock jumps back",
         "all starts afresh",
         ("clock",),
-        (_SYNC, "core/runtime/test_memory.py", "ros/test_replay.py"),
+        (_SYNC, _TIME, "core/runtime/test_memory.py", "ros/test_replay.py"),
     ),
     Row(
         11, "sim time without /clock", "explained, no busy loop", ("middleware_load",), (_PROCESS,)
