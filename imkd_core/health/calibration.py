@@ -188,7 +188,9 @@ class CalibrationMonitor:
             return set()
         self._rest = self._settings.rest_frames
         first, self._turn = self._turn, self._turn + count
-        return {names[(first + i) % len(names)] for i in range(count)} if count else set(names)
+        if not 0 < count < len(names):
+            return set(names)
+        return {names[(first + i) % len(names)] for i in range(count)}
 
     def _follow(self, name: str, held: _Picture, new: _Picture) -> None:
         """Keep what two pictures of a camera tell, and where the points stand in the odometry."""
@@ -201,6 +203,7 @@ class CalibrationMonitor:
             camera.pairs.append(pair)
             camera.unjudged += 1
             places = places_of(self._rig.cameras[name], pair, settings.reprojection)
+            self._forget_places(now_ns)
             self._seen.append((now_ns, name, transform_points(pose, places)[:, :2]))
 
     def _judge_camera(self, name: str, stamp_ns: int) -> None:
@@ -264,13 +267,17 @@ class CalibrationMonitor:
     def _by_pictures(self, radar: _Radar, stamp_ns: int) -> Verdict | None:
         """Judge a radar by what the cameras saw that nothing is wrong with."""
         settings = self._settings.reprojection
-        while self._seen and self._seen[0][0] < stamp_ns - settings.last_ns:
-            self._seen.popleft()
+        self._forget_places(stamp_ns)
         wrong = {finding.sensor for finding in (*self._static, *self._told.values())}
         places = [found for _, name, found in self._seen if name not in wrong]
         if not places:
             return None
         return reprojection_verdict(np.concatenate(places), radar.still, settings)
+
+    def _forget_places(self, stamp_ns: int) -> None:
+        """Forget what cameras saw too long ago, whether or not a radar ever asked for it."""
+        while self._seen and self._seen[0][0] < stamp_ns - self._settings.reprojection.last_ns:
+            self._seen.popleft()
 
     def _tell(self, sensor: str, asked: tuple[str, ...], verdict: Verdict, stamp_ns: int) -> None:
         """Remember which of the faults asked for a sensor has; since when stays as it was."""

@@ -27,7 +27,9 @@ class MapSettings:
         scans: that a map is made of, the newest, and least_scans: that a verdict needs.
         least_scans: see `scans`.
         new_scans: after so many a map is made again.
-        span_m: and the vehicle must have come so far.
+        span_m: and the vehicle must have come so far; most_side_m: but not farther, which no vehicle
+            does and an odometry that begins anew seems to.
+        most_side_m: see `span_m`.
         still_mps: what is faster over ground, along the line of sight, is left out.
         near_m, far_m: ranges of the returns that count.
         returns: that a map is made of, at most, and least_returns: at least.
@@ -44,6 +46,7 @@ class MapSettings:
     least_scans: int = 70
     new_scans: int = 70
     span_m: float = 15.0
+    most_side_m: float = 800.0
     still_mps: float = 0.5
     near_m: float = 1.0
     far_m: float = 40.0
@@ -114,6 +117,8 @@ def sharpest_yaw(
     """
     if len(scans) < settings.least_scans or _span_m(scans) < settings.span_m:
         return None
+    if _side_m(scans) > settings.most_side_m:
+        return None
     places, poses = _returns(scans)
     if len(places) < settings.least_returns:
         return None
@@ -163,6 +168,12 @@ def map_verdict(scans: Sequence[StillScan], settings: MapSettings) -> Verdict | 
 def _span_m(scans: Sequence[StillScan]) -> float:
     away = scans[-1].odom_from_radar[:3, 3] - scans[0].odom_from_radar[:3, 3]
     return float(np.linalg.norm(away))
+
+
+def _side_m(scans: Sequence[StillScan]) -> float:
+    """Return the longer side of what the vehicle drove through."""
+    places = np.array([scan.odom_from_radar[:2, 3] for scan in scans])
+    return float(np.ptp(places, axis=0).max())
 
 
 def _returns(scans: Sequence[StillScan]) -> tuple[Float64, Float64]:

@@ -270,6 +270,33 @@ def test_a_clock_that_jumps_back_begins_anew(frames):
     assert monitor.judged == frozenset()
 
 
+def test_radars_are_judged_where_no_camera_is_calibrated():
+    loose = {"RADAR_FRONT": turned(RADARS["RADAR_FRONT"], 9.0)}
+    rig = SensorRig(cameras={}, radars=loose)
+    for at_once in (0, 1, 2):
+        settings = replace(ALL, cameras_at_once=at_once)
+        monitor = watched(rig, drive(40, rig=rig, cameras=False), settings)
+        assert monitor.judged == {"RADAR_FRONT"}
+
+
+@pytest.mark.parametrize("radars", [{}, RADARS], ids=["none", "silent"])
+def test_what_cameras_saw_long_ago_is_forgotten_though_no_radar_asks(frames, radars):
+    monitor = CalibrationMonitor(SensorRig(cameras=CAMERAS, radars=radars), ALL)
+    most = 0
+    for lap in range(4):
+        for frame in frames:
+            monitor.add(later(replace(frame, radars={}), lap * 12_000_000_000))
+        most = max(most, len(monitor._seen))
+    assert 0 < most <= len(frames) * len(CAMERAS)
+
+
+def later(frame, by_ns):
+    stamp_ns = frame.stamp_ns + by_ns
+    cameras = {n: replace(image, stamp_ns=stamp_ns) for n, image in frame.cameras.items()}
+    motion = {stamp_ns: np.eye(4)}
+    return replace(frame, stamp_ns=stamp_ns, cameras=cameras, reference_from_ego=motion)
+
+
 def test_sensors_that_the_rig_lacks_are_passed_over(frames):
     monitor = watched(SensorRig(cameras={}, radars={}), frames[:3])
     assert monitor.findings == ()

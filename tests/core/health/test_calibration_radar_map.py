@@ -73,6 +73,16 @@ def test_what_tells_nothing_is_not_judged():
     assert map_yaw(strays, SETTINGS) is None, "nothing is seen twice"
 
 
+@pytest.mark.parametrize("jump_m", [900.0, 4e6])
+def test_an_odometry_that_begins_anew_makes_no_map(jump_m):
+    drive = scans(3.0)
+    for at in (5, 75):
+        pose = drive[at].odom_from_radar.copy()
+        pose[:2, 3] += jump_m
+        jumped = [*drive[:at], replace(drive[at], odom_from_radar=pose), *drive[at + 1 :]]
+        assert map_yaw(jumped, SETTINGS) is None, "a map of thousands of kilometres"
+
+
 def test_a_radar_that_is_turned_beyond_what_is_tried_is_not_said_to_be_sound():
     verdict = map_verdict(scans(14.0), SETTINGS)
     assert verdict is None or verdict.fault == TURNED
