@@ -27,8 +27,8 @@ class MapSettings:
         scans: that a map is made of, the newest, and least_scans: that a verdict needs.
         least_scans: see `scans`.
         new_scans: after so many a map is made again.
-        span_m: and the vehicle must have come so far; most_side_m: but not farther, which no vehicle
-            does and an odometry that begins anew seems to.
+        span_m: and the vehicle must have come so far; most_side_m: but not farther, as it seems to
+            where the odometry begins anew.
         most_side_m: see `span_m`.
         still_mps: what is faster over ground, along the line of sight, is left out.
         near_m, far_m: ranges of the returns that count.
