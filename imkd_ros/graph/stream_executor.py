@@ -15,6 +15,7 @@ events (which are not waited for) twice a second. Callbacks run one at a time in
 that spins.
 """
 
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
@@ -51,7 +52,7 @@ class StreamExecutor(SingleThreadedExecutor):
 
     def __init__(self, *, context: Context | None = None) -> None:
         self._waited: _Waited | None = None
-        self._is_waiting = False
+        self._turn = threading.RLock()  # held from before a wait to the end of its callbacks
         self._events_due_s = 0.0
         super().__init__(context=context)
 
@@ -74,22 +75,39 @@ class StreamExecutor(SingleThreadedExecutor):
         self.wake()
 
     def shutdown(self, timeout_sec: float | None = None) -> bool:
-        """End, and hold nothing any more; return whether all callbacks have ended."""
-        has_ended = super().shutdown(timeout_sec)
-        if not self._is_waiting:
+        """End, and hold nothing any more; may be called from any thread.
+
+        Args:
+            timeout_sec: wait no longer for the callback that another thread is in; None = wait.
+
+        Returns:
+            Whether that callback has ended. Where it has not, `spin` lets go of everything.
+        """
+        with self._shutdown_lock:
+            self._is_shutdown = True
+            if self._guard is not None:
+                self._guard.trigger()
+        is_endless = timeout_sec is None or timeout_sec < 0
+        if not self._turn.acquire(timeout=-1 if is_endless else timeout_sec):
+            return False
+        try:
             self._release()
-        return has_ended
+            return super().shutdown(timeout_sec)
+        finally:
+            self._turn.release()
 
     def spin(self) -> None:
         """Call back until the context or this executor is shut down.
 
         Raises:
-            ExternalShutdownException: the context was shut down, by a signal for example.
+            ExternalShutdownException: the context was shut down while this waited, by a signal for
+                example; between two waits it makes this return.
         """
         try:
             super().spin()
         finally:
-            self._release()
+            with self._turn:
+                self._release()
 
     def spin_once(self, timeout_sec: float | None = None) -> None:
         """Wait until something is ready and call back everything that is.
@@ -101,24 +119,32 @@ class StreamExecutor(SingleThreadedExecutor):
         Raises:
             ExternalShutdownException: the context was shut down.
         """
+        with self._turn:
+            waited = self._current()
+            if self._is_shutdown:  # first: what wakes the wait may be gone since
+                return
+            is_others_turn = waited.wait(self._timeout_ns(timeout_sec))
+            if self._is_shutdown:
+                return
+            if not self._context.ok():
+                raise ExternalShutdownException
+            waited.call_back()
+            if is_others_turn or self._tasks or self._are_events_due():
+                self._leave_to_rclpy()
+
+    def _current(self) -> "_Waited":
+        """Return what is waited for, gathered anew where something was created or destroyed."""
         waited = self._waited
         if waited is None or waited.is_stale:
             self._release()
-            waited = self._waited = _Waited(
-                self.get_nodes(), [self._guard, self._sigint_gc], self._context.handle
-            )
-        self._is_waiting = True
-        try:
-            is_others_turn = waited.wait(self._timeout_ns(timeout_sec))
-        finally:
-            self._is_waiting = False
-        if self._is_shutdown:
-            return
-        if not self._context.ok():
-            raise ExternalShutdownException
-        waited.call_back()
-        if is_others_turn or self._tasks or self._are_events_due():
-            self._leave_to_rclpy()
+            waited = self._waited = _Waited()  # before it gathers: `wake` must reach it meanwhile
+            own_guards = [one for one in (self._guard, self._sigint_gc) if one is not None]
+            try:
+                waited.gather(self.get_nodes(), own_guards, self._context.handle)
+            except BaseException:  # the context ends, for example
+                self._release()
+                raise
+        return waited
 
     def _timeout_ns(self, timeout_s: float | None) -> int:
         """Return how long to wait: until events are due at the longest."""
@@ -145,6 +171,9 @@ class StreamExecutor(SingleThreadedExecutor):
                 handler.result()
         except (TimeoutException, ShutdownException):
             return
+        finally:  # rclpy drops what is done when it is asked next: it would have to be asked again
+            with self._tasks_lock:
+                self._tasks = [one for one in self._tasks if not _is_over(one[0])]
 
     def _release(self) -> None:
         waited, self._waited = self._waited, None
@@ -152,21 +181,29 @@ class StreamExecutor(SingleThreadedExecutor):
             waited.release()
 
 
+def _is_over(task: Any) -> bool:
+    return bool(task.done() or task.cancelled())
+
+
 class _Waited:
     """All entities of the nodes, held so that they are not destroyed while they are waited for.
 
-    Args:
-        nodes: whose entities they are.
-        guards: the executor's own guard conditions.
-        context: handle of the ROS context.
-
     Attributes:
-        is_stale: something was created or destroyed since.
+        is_stale: something was created or destroyed since it began to gather, or all was let go.
     """
 
-    def __init__(self, nodes: list[Node], guards: list[Any], context: Any) -> None:
+    def __init__(self) -> None:
         self.is_stale = False
         self._stack = ExitStack()
+
+    def gather(self, nodes: list[Node], guards: list[Any], context: Any) -> None:
+        """Take hold of all entities there are.
+
+        Args:
+            nodes: whose entities they are.
+            guards: the executor's own guard conditions.
+            context: handle of the ROS context.
+        """
         self._stack.enter_context(context)
         self._subscriptions = self._hold(one for node in nodes for one in node.subscriptions)
         self._timers = self._hold(one for node in nodes for one in node.timers)
@@ -194,6 +231,7 @@ class _Waited:
 
     def release(self) -> None:
         """Let go; what was destroyed meanwhile is given back now."""
+        self.is_stale = True
         self._stack.close()
 
     def wait(self, timeout_ns: int) -> bool:

@@ -3,6 +3,7 @@
 
 import threading
 import time
+from contextlib import ExitStack, suppress
 
 import pytest
 
@@ -13,10 +14,12 @@ from rclpy.clock import Clock, ClockType
 from rclpy.context import Context
 from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
 from rclpy.executors import ExternalShutdownException
+from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
+from imkd_ros.graph import stream_executor
 from imkd_ros.graph.stream_executor import StreamExecutor
 
 pytestmark = [pytest.mark.ros, pytest.mark.usefixtures("ros_environment")]
@@ -27,11 +30,11 @@ STEADY = Clock(clock_type=ClockType.STEADY_TIME)
 class Bench:
     """A node on the executor."""
 
-    def __init__(self):
+    def __init__(self, kind=Node, executor=StreamExecutor):
         self.context = Context()
         rclpy.init(context=self.context)
-        self.node = rclpy.create_node("bench", context=self.context)
-        self.executor = StreamExecutor(context=self.context)
+        self.node = kind("bench", context=self.context)
+        self.executor = executor(context=self.context)
         self.executor.add_node(self.node)
 
     def until(self, condition, seconds=10.0):
@@ -47,10 +50,45 @@ class Bench:
 
 
 @pytest.fixture
-def bench(ros_environment):
-    bench = Bench()
-    yield bench
-    bench.close()
+def make_bench(ros_environment):
+    with ExitStack() as stack:
+
+        def make(**kinds):
+            bench = Bench(**kinds)
+            stack.callback(bench.close)
+            return bench
+
+        yield make
+
+
+@pytest.fixture
+def bench(make_bench):
+    return make_bench()
+
+
+class Gathered(Node):
+    """Has something done by another thread once it is gathered, when its subscriptions were."""
+
+    meanwhile = None
+
+    @property
+    def timers(self):
+        done, self.meanwhile = self.meanwhile, None
+        if done is not None:
+            thread = threading.Thread(target=done)
+            thread.start()
+            thread.join()
+        return super().timers
+
+
+class CountingExecutor(StreamExecutor):
+    """Counts how often rclpy was asked what is ready."""
+
+    asked = 0
+
+    def wait_for_ready_callbacks(self, *arguments, **options):
+        self.asked += 1
+        return super().wait_for_ready_callbacks(*arguments, **options)
 
 
 def publisher(bench, topic, count):
@@ -212,20 +250,20 @@ def test_a_wait_without_work_ends_in_time(bench):
 
 
 def test_spinning_ends_when_the_context_does(bench):
-    ended = []
+    spins, ended = threading.Event(), []
+    bench.node.create_timer(0.01, spins.set, clock=STEADY)
 
     def spin():
-        try:
+        with suppress(ExternalShutdownException):  # while it waited; between two waits it returns
             bench.executor.spin()
-        except ExternalShutdownException:
-            ended.append("context")
+        ended.append(True)
 
     thread = threading.Thread(target=spin)
     thread.start()
-    time.sleep(0.2)
+    assert spins.wait(10.0)
     bench.context.try_shutdown()
     thread.join(10.0)
-    assert ended == ["context"]
+    assert ended
 
 
 def test_another_thread_may_create_and_destroy_and_end_it(bench):
@@ -247,3 +285,89 @@ def test_another_thread_may_create_and_destroy_and_end_it(bench):
         thread.join(10.0)
     assert heard
     assert not thread.is_alive()
+
+
+def test_what_another_thread_creates_while_all_is_gathered_is_waited_for(make_bench, monkeypatch):
+    monkeypatch.setattr(stream_executor, "EVENTS_S", 3600.0)
+    bench = make_bench(kind=Gathered)
+    bench.executor.spin_once(timeout_sec=0.0)  # looks at events, for the last time
+    made = bench.node.create_publisher(String, "/late", 5)
+    heard = []
+    bench.node.meanwhile = lambda: bench.node.create_subscription(String, "/late", heard.append, 5)
+    bench.executor.spin_once(timeout_sec=0.0)
+    assert bench.until(lambda: made.get_subscription_count() > 0)
+    made.publish(String(data="x"))
+    assert bench.until(lambda: heard, seconds=5.0)
+
+
+def test_a_request_leaves_the_messages_after_it_on_the_short_way(make_bench):
+    bench = make_bench(executor=CountingExecutor)
+    heard = []
+    made = bench.node.create_publisher(String, "/busy", 100)
+
+    def on_message(message):
+        heard.append(message)
+        made.publish(message)  # one is always ready
+        bench.executor.wake()  # the next turn begins at once
+
+    bench.node.create_subscription(String, "/busy", on_message, 100)
+    bench.node.create_service(Trigger, "/ask", lambda _request, response: response)
+    client = bench.node.create_client(Trigger, "/ask")
+    assert bench.until(lambda: made.get_subscription_count() and client.service_is_ready())
+    for _ in range(20):
+        made.publish(String(data="x"))
+    future = client.call_async(Trigger.Request())
+    assert bench.until(future.done)
+    asked, wanted = bench.executor.asked, len(heard) + 300
+    begin_s = time.monotonic()
+    assert bench.until(lambda: len(heard) >= wanted)
+    looks = 1 + (time.monotonic() - begin_s) / stream_executor.EVENTS_S
+    assert bench.executor.asked - asked < 100 * looks  # at most each message asked for itself
+
+
+def test_an_executor_that_was_shut_down_spins_no_more(bench):
+    calls = []
+    bench.node.create_timer(0.01, lambda: calls.append("timer"), clock=STEADY)
+    assert bench.until(lambda: calls)
+    bench.executor.shutdown()
+    calls.clear()
+    bench.executor.spin_once(timeout_sec=0.1)
+    bench.executor.spin()
+    assert not calls
+
+
+def test_shutdown_waits_for_the_callback_of_another_thread_or_says_that_it_did_not_end(bench):
+    begun, may_end, ended = threading.Event(), threading.Event(), []
+
+    def on_timer():
+        begun.set()
+        may_end.wait(10.0)
+        ended.append(True)
+
+    bench.node.create_timer(0.01, on_timer, clock=STEADY)
+    thread = threading.Thread(target=bench.executor.spin)
+    thread.start()
+    assert begun.wait(10.0)
+    assert not bench.executor.shutdown(timeout_sec=0.05)
+    assert not ended
+    threading.Timer(0.1, may_end.set).start()
+    assert bench.executor.shutdown()
+    assert ended == [True]
+    thread.join(10.0)
+    assert not thread.is_alive()
+
+
+def test_a_callback_may_end_the_executor_and_nothing_is_called_after_it(bench):
+    heard = []
+
+    def on_message(message):
+        heard.append(message)
+        bench.executor.shutdown()
+
+    made = bench.node.create_publisher(String, "/same", 5)
+    for _ in range(2):
+        bench.node.create_subscription(String, "/same", on_message, 5)
+    assert bench.until(lambda: made.get_subscription_count() == 2)
+    made.publish(String(data="x"))
+    bench.executor.spin()
+    assert len(heard) == 1
