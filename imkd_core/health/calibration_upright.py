@@ -7,7 +7,9 @@ the rotation about the vehicle's x axis that would set its plane upright, and th
 uprights agree. Edges below the horizon (lane markings, shadows) have no vote.
 
 The vehicle itself leans: on the crown of a road by a degree, in curves by more. Small angles are
-therefore not told, and pictures of curves are no matter of this module's callers.
+therefore not told, and pictures of curves are no matter of this module's callers. On a slope it
+leans forward or back, which tilts the uprights that a camera sees at the side: by more, the nearer
+to the vehicle's left or right they stand. A roll that a slope explains as well is not told.
 """
 
 from dataclasses import dataclass
@@ -42,6 +44,9 @@ class UprightSettings:
         near_rad: of the best, votes agree with it: at least so large a share, or they tell nothing.
         least_share: see `near_rad`.
         rolled_rad: a larger rotation is told.
+        slope_rad: if no slope up to this, in steps of slope_step_rad, explains the edges without
+            it: so that slope_share as many votes agree as with the best explanation.
+        slope_step_rad, slope_share: see `slope_rad`.
         most_sideways_mps2: where the vehicle turns harder it leans, and pictures are not asked.
     """
 
@@ -57,6 +62,9 @@ class UprightSettings:
     near_rad: float = float(np.radians(1.0))
     least_share: float = 0.17
     rolled_rad: float = float(np.radians(1.5))
+    slope_rad: float = float(np.radians(9.0))
+    slope_step_rad: float = float(np.radians(0.5))
+    slope_share: float = 0.9
     most_sideways_mps2: float = 1.0
 
 
@@ -122,17 +130,34 @@ def roll_of(camera: CameraModel, edges: Float64, settings: UprightSettings) -> f
     Returns:
         About the vehicle's x axis, from its left to up: so much further than calibrated.
     """
+    normal, lever = _planes(camera, edges, settings)
+    found = _agreed(normal, lever, 0.0, settings)
+    return None if found is None else found[0]
+
+
+def _planes(
+    camera: CameraModel, edges: Float64, settings: UprightSettings
+) -> tuple[Float64, Float64]:
+    """Return (M, 3) normals in the ego frame of the planes that vote, and (M,) their weights."""
     ego_from_cam = camera.ego_from_cam[:3, :3]
     low, high = (rays(camera, places) @ ego_from_cam.T for places in (edges[:, :2], edges[:, 2:]))
     normal = np.cross(low, high)
     normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12)
     lever = np.hypot(normal[:, 1], normal[:, 2])
-    # A normal and its opposite are the same plane: that which points to the left is taken.
-    lean_rad = np.arctan(normal[:, 2] / np.where(normal[:, 1] == 0, 1e-12, normal[:, 1]))
     votes = (low[:, 2] > settings.horizon) & (lever > settings.lever)
+    return normal[votes], lever[votes]
+
+
+def _agreed(
+    normal: Float64, lever: Float64, slope_rad: float, settings: UprightSettings
+) -> tuple[float, float] | None:
+    """Return the roll that most votes agree with on a slope, and their weight; None if few do."""
+    upward = normal[:, 2] + np.tan(slope_rad) * normal[:, 0]
+    # A normal and its opposite are the same plane: that which points to the left is taken.
+    lean_rad = np.arctan(upward / np.where(normal[:, 1] == 0, 1e-12, normal[:, 1]))
     count = round(2 * settings.most_rad / settings.bin_rad)
     heard, limits = np.histogram(
-        -lean_rad[votes], count, (-settings.most_rad, settings.most_rad), weights=lever[votes]
+        -lean_rad, count, (-settings.most_rad, settings.most_rad), weights=lever
     )
     if heard.sum() < settings.least_votes:
         return None
@@ -145,7 +170,21 @@ def roll_of(camera: CameraModel, edges: Float64, settings: UprightSettings) -> f
     if heard[near].sum() < settings.least_share * heard.sum():
         return None
     middle_rad = (limits[:-1] + limits[1:]) / 2
-    return float((heard[near] * middle_rad[near]).sum() / heard[near].sum())
+    agreed = float(heard[near].sum())
+    return float((heard[near] * middle_rad[near]).sum() / agreed), agreed
+
+
+def _is_slope(camera: CameraModel, edges: Float64, settings: UprightSettings) -> bool:
+    """Return whether a slope explains how edges lean, without a roll worth telling."""
+    planes = _planes(camera, edges, settings)
+    steps = round(settings.slope_rad / settings.slope_step_rad)
+    slopes = settings.slope_step_rad * np.arange(-steps, steps + 1)
+    found = [answer for slope in slopes if (answer := _agreed(*planes, slope, settings))]
+    most = max(agreed for _, agreed in found)
+    return any(
+        abs(roll_rad) <= settings.rolled_rad and agreed >= settings.slope_share * most
+        for roll_rad, agreed in found
+    )
 
 
 def upright_verdict(camera: CameraModel, edges: Float64, settings: UprightSettings) -> Verdict:
@@ -158,6 +197,8 @@ def upright_verdict(camera: CameraModel, edges: Float64, settings: UprightSettin
     """
     roll_rad = roll_of(camera, edges, settings)
     if roll_rad is None or abs(roll_rad) <= settings.rolled_rad:
+        return Verdict()
+    if _is_slope(camera, edges, settings):
         return Verdict()
     return Verdict(
         fault=TURNED,

@@ -92,6 +92,20 @@ def test_the_verdict_says_the_angle_and_small_ones_are_not_told():
     assert upright_verdict(camera, edges(turned(camera, 0, 1.0)), SETTINGS).fault == ""
 
 
+@pytest.mark.parametrize("slope_deg", [2.0, -4.0, 6.0])
+@pytest.mark.parametrize("name", sorted(CAMERAS))
+def test_a_slope_does_not_roll_a_camera_and_does_not_hide_a_roll_ahead(name, slope_deg):
+    def on_slope(seed):
+        return poles(seed) @ about(1, slope_deg).T
+
+    camera = CAMERAS[name]
+    assert upright_verdict(camera, edges(camera, lines=on_slope), SETTINGS).fault == ""
+    rolled = turned(camera, 0, 4.0)
+    assert upright_verdict(camera, edges(rolled), SETTINGS).fault == TURNED, "on level ground"
+    if name == "CAM_FRONT":
+        assert upright_verdict(camera, edges(rolled, lines=on_slope), SETTINGS).fault == TURNED
+
+
 def lanes(seed):
     """Markings along the road, and across: all on the ground."""
     offsets = np.random.default_rng(seed).uniform(-20, 20, 40)
