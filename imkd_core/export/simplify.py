@@ -35,17 +35,15 @@ class _Graph:
     """What the rules know of a graph.
 
     Attributes:
-        shapes: of each tensor; None for an open axis.
+        shapes: of each tensor whose rank is known; None for an open axis.
         constants: tensor -> its values.
         makers: tensor -> the node that makes it.
-        uses: tensor -> how many read it; outputs of the graph count as read.
         new: constants that a rule adds.
     """
 
     shapes: dict[str, list[int | None]]
     constants: dict[str, TensorProto]
     makers: dict[str, NodeProto]
-    uses: dict[str, int]
     new: dict[str, np.ndarray[tuple[int, ...], np.dtype[np.int64]]] = field(default_factory=dict)
 
     @classmethod
@@ -53,15 +51,14 @@ class _Graph:
         """Return what there is to know."""
         graph = shape_inference.infer_shapes(model).graph
         values = [*graph.value_info, *graph.input, *graph.output]
-        shapes = {item.name: _sizes(item.type.tensor_type.shape.dim) for item in values}
-        uses: dict[str, int] = {}
-        for name in [n for node in graph.node for n in node.input] + [o.name for o in graph.output]:
-            uses[name] = uses.get(name, 0) + 1
         return cls(
-            shapes=shapes,
+            shapes={
+                item.name: _sizes(item.type.tensor_type.shape.dim)
+                for item in values
+                if item.type.tensor_type.HasField("shape")
+            },
             constants={item.name: item for item in model.graph.initializer},
             makers={name: node for node in model.graph.node for name in node.output},
-            uses=uses,
         )
 
     def integers(self, name: str) -> list[int] | None:
@@ -180,7 +177,7 @@ def _joined_slices(node: NodeProto, known: _Graph) -> list[NodeProto] | None:
         if piece is None or piece.input[0] != _source(node, known):
             return None
         start, end = _span(piece, axis, known)
-        if start != place:
+        if start != place or end < start:
             return None
         place = end
     size = known.shapes.get(_source(node, known), [None] * (axis + 1))[axis]
@@ -195,19 +192,21 @@ def _source(concat: NodeProto, known: _Graph) -> str:
 
 def _span(piece: NodeProto, axis: int, known: _Graph) -> tuple[int, int]:
     """Return the first and last + 1 of a slice along an axis; (-1, -1) if it is another kind."""
-    start, end, axes, step = ([*map(known.integers, piece.input[1:]), [1]])[:4]
+    start, end, *others = map(known.integers, piece.input[1:])
+    axes, step = (others + [None, [1]][len(others) :])[:2]
     if axes != [axis] or step != [1] or not start or not end:
         return -1, -1
     return start[0], min(end[0], _OPEN_END)
 
 
 def _nested_concat(node: NodeProto, known: _Graph) -> list[NodeProto] | None:
-    if node.op_type != "Concat":
+    axis = _axis(node, known, 0) if node.op_type == "Concat" else None
+    if axis is None:
         return None
     inputs: list[str] = []
     for name in node.input:
         inner = known.maker(name, "Concat")
-        is_same = inner is not None and _axis(inner, known, 0) == _axis(node, known, 0)
+        is_same = inner is not None and _axis(inner, known, 0) == axis
         inputs += list(inner.input) if inner is not None and is_same else [name]
     if len(inputs) == len(node.input):
         return None

@@ -82,6 +82,8 @@ def test_the_only_row_is_squeezed_and_one_of_several_is_gathered(x):
         ([(0, 3), (4, 6)], 1, False),
         ([(0, 4), (4, 5)], 1, False),
         ([(0, 2), (2, 4)], 2, False),
+        ([(0, 4), (4, 2), (2, 6)], 1, False),
+        ([(0, -1), (-1, 2**62)], 1, False),
     ],
 )
 def test_slices_that_make_the_whole_are_not_cut_others_are(x, bounds, axis, is_whole):
@@ -89,6 +91,41 @@ def test_slices_that_make_the_whole_are_not_cut_others_are(x, bounds, axis, is_w
     simple = simplify(model)
     assert ("Slice" not in operators(simple)) == is_whole
     np.testing.assert_array_equal(run(simple, x=x), run(model, x=x))
+
+
+def test_slices_along_no_named_axis_are_left_alone(x):
+    names = [("from0", "to0"), ("from1", "to1")]
+    nodes = [helper.make_node("Slice", ["x", *names[i]], [f"p{i}"]) for i in range(2)]
+    nodes.append(helper.make_node("Concat", ["p0", "p1"], ["y"], axis=0))
+    constants = {name: np.array([number % 2]) for number, name in enumerate(sum(names, ()))}
+    model = graph_of(nodes, constants, "y")
+    simple = simplify(model)
+    np.testing.assert_array_equal(run(simple, x=x), run(model, x=x))
+
+
+def test_joins_along_unlike_axes_that_begin_with_constants_stay_two(x):
+    nodes = [
+        helper.make_node("Concat", ["above", "x"], ["inner"], axis=1),
+        helper.make_node("Concat", ["aside", "inner"], ["y"], axis=3),
+    ]
+    constants = {
+        "above": np.ones((1, 1, 5, 4), np.float32),
+        "aside": np.ones((1, 7, 5, 1), np.float32),
+    }
+    model = graph_of(nodes, constants, "y")
+    simple = simplify(model)
+    np.testing.assert_array_equal(run(simple, x=x), run(model, x=x))
+
+
+def test_a_tensor_whose_rank_nobody_knows_is_left_alone():
+    nodes = [
+        helper.make_node("Expand", ["x", "shape"], ["wide"]),
+        helper.make_node("Softmax", ["wide"], ["soft"], axis=1),
+        helper.make_node("Concat", ["soft", "soft"], ["y"], axis=1),
+    ]
+    model = graph_of(nodes, {}, "y")
+    model.graph.input.append(helper.make_tensor_value_info("shape", TensorProto.INT64, None))
+    assert operators(simplify(model)) == ["Expand", "Softmax", "Concat"]
 
 
 def test_a_join_of_a_join_is_one_join_and_along_another_axis_two(x):
