@@ -55,6 +55,14 @@ class JumpVote:
             self._back.discard(sensor)
             self._on.add(sensor)
 
+    def is_fresh(self, now_ns: int) -> bool:
+        """Return whether a reading that is held came lately: there is no pause then.
+
+        Args:
+            now_ns: time now, on the clock of the arrivals.
+        """
+        return any(now_ns - held.entry.arrival_ns <= self._patience_ns for held in self._held[-1:])
+
     def has_jumped(self, alive: Collection[str]) -> bool:
         """Return whether time went back.
 

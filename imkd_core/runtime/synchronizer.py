@@ -101,6 +101,11 @@ class SlotSynchronizer:
         """When `poll` is due if nothing arrives, on the clock of `now_ns`; None: never."""
         return self._queues.next_look_ns
 
+    @property
+    def due_ns(self) -> int | None:
+        """When the slot that waits goes out with what is there; None while none waits."""
+        return self._queues.due_ns(self._queues.drivers())
+
     def reset(self) -> None:
         """Forget all readings and when sensors were seen; counters stay."""
         waiting = (entry.stamp_ns for c in self._queues.cameras for entry in c.entries)
@@ -129,7 +134,8 @@ class SlotSynchronizer:
         """
         self._pushed += 1
         slots = self.poll(now_ns)
-        self._queues.end_pause()
+        if not self._vote.is_fresh(self._queues.now_ns):
+            self._queues.end_pause()
         channel = self._queues.by_name.get(sensor)
         if channel is None:
             self._queues.dropped[DROP_UNKNOWN] += 1
@@ -173,6 +179,7 @@ class SlotSynchronizer:
         self._queues.dropped[DROP_RESET] += self.pending
         self._queues.dropped += Counter()
         self._vote.take()
+        self._unmade.begin_anew()
         self._queues.clear()
         self._last_reference_ns = 0
 
@@ -242,9 +249,8 @@ class SlotSynchronizer:
         if stamp_ns <= self._last_reference_ns:
             return
         heads = (c.entries[0].stamp_ns for c in self._queues.cameras if c.entries)
-        waiting_ns = () if reason == DROP_RESET else heads
+        others_ns = (self._last_reference_ns, *(() if reason == DROP_RESET else heads))
         period_ns = self._queues.usual_period_ns
-        others_ns = (self._last_reference_ns, *waiting_ns)
         self._unmade.note(stamp_ns, reason, period_ns=period_ns, others_ns=others_ns)
 
     def _finished(self) -> list[Slot]:

@@ -31,6 +31,10 @@ class UnmadeFrames:
             self._last_ns = stamp_ns
             self._frames = [*self._frames, Unmade(stamp_ns, reason)][-_MOST:]
 
+    def begin_anew(self) -> None:
+        """Stamps go back: what was told of them before says nothing of those that come."""
+        self._last_ns = 0
+
     def take(self) -> list[Unmade]:
         """Return those since the last call, oldest first."""
         frames, self._frames = self._frames, []

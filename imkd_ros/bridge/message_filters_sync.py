@@ -107,6 +107,11 @@ class MessageFiltersSynchronizer:
         """None: message_filters knows no deadline."""
         return None
 
+    @property
+    def due_ns(self) -> int | None:
+        """None: as above."""
+        return None
+
     def reset(self) -> None:
         """Forget all readings; counters stay."""
         if self.pending:

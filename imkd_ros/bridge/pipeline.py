@@ -153,13 +153,13 @@ class Pipeline:
         handler = self._handlers.get(topic)
         if handler is None:
             return []
-        due_ns = self._sync.next_deadline_ns
+        due_ns = self._sync.due_ns
         slots = handler(message, now_ns)
         return self._frames(slots, now_ns, due_ns)
 
     def poll(self, now_ns: int) -> list[PendingFrame]:
         """Return the frames whose deadline has passed by now, oldest first."""
-        due_ns = self._sync.next_deadline_ns
+        due_ns = self._sync.due_ns
         return self._frames(self._sync.poll(now_ns), now_ns, due_ns)
 
     def flush(self) -> list[PendingFrame]:

@@ -63,7 +63,7 @@ class PoseWait:
     @property
     def next_look_ns(self) -> int | None:
         """When `ready` is to be called at the latest; None while nothing waits."""
-        return min((waiting.look_ns for waiting in self._waiting), default=None)
+        return self._waiting[0].look_ns if self._waiting else None  # the others wait behind it
 
     def add(self, slots: list[Slot], deadline_ns: int, look_ns: int) -> None:
         """Have slots wait until a time at most, and for exact poses until another."""

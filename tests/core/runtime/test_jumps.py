@@ -74,6 +74,15 @@ def test_a_vote_that_nobody_decides_ends():
     assert not JumpVote(3, 100).is_refuted("ABC", 9999)
 
 
+def test_what_is_held_is_fresh_for_so_long_as_the_vote_is_patient():
+    vote = vote_of("AB")
+    vote.doubt("A", entry(1050))
+    assert vote.is_fresh(1150)
+    assert not vote.is_fresh(1151)
+    vote.take()
+    assert not vote.is_fresh(1050)
+
+
 def test_so_many_readings_of_a_sensor_are_held_and_the_oldest_given_back():
     vote = JumpVote(capacity=2, patience_ns=100)
     entries = [entry(at_ns) for at_ns in (1, 2, 3)]

@@ -548,6 +548,45 @@ def test_the_end_gives_what_waits_for_others_and_no_frame_of_scans_behind_the_la
     assert_accounted(sync)
 
 
+def test_after_a_pause_sensors_that_are_gone_do_not_outvote_a_jump_of_time_for_ever() -> None:
+    sync = SlotSynchronizer(PAIR)
+    for at_ms in range(60_000, 61_000, 100):
+        push_all(sync, at_ms, "left", "right", "radar")
+    push_all(sync, 61_000, "left", "right", "radar")
+    stamps_ns = []
+    for at_ms in range(0, 3000, 100):  # two seconds later, of another bag: "left" alone
+        stamps_ns += [slot.stamp_ns for slot in push_all(sync, at_ms, "left", late_ms=63_000)]
+    assert sync.jumps == 1
+    assert len(stamps_ns) >= 20
+    assert stamps_ns[-1] == START_NS + 2900 * MS
+    assert_accounted(sync)
+
+
+def test_a_sensor_that_lies_before_a_pause_and_first_behind_it_is_left_out_alone() -> None:
+    sync = SlotSynchronizer(PAIR)
+    slots = []
+    for at_ms in (*range(60_000, 61_000, 100), *range(63_000, 64_000, 100)):
+        slots += push_all(sync, at_ms - 10_000, "left", late_ms=10_000)
+        slots += push_all(sync, at_ms, "right", "radar")
+    slots += sync.flush("the end")
+    assert sync.jumps == 0
+    assert [slot.missing.keys() for slot in slots if slot.stamp_ns >= START_NS + 63_000 * MS] == [
+        {"left"}
+    ] * 10
+
+
+def test_a_frame_that_does_not_come_about_in_every_pass_of_a_loop_is_told_each_time() -> None:
+    sync = SlotSynchronizer(SyncSettings(cameras=CAMERAS))
+    for number in range(3):
+        late_ms = 2000 * number
+        for at_ms in range(0, 1000, 100):
+            push_all(sync, at_ms, *CAMERAS, late_ms=late_ms)
+        push_all(sync, 1000, *CAMERAS[:2], late_ms=late_ms)
+        push_all(sync, 1100, *CAMERAS, late_ms=late_ms)
+        assert sync.take_unmade() == [(START_NS + 1000 * MS, DROP_SUPERSEDED)]
+    assert sync.jumps == 2
+
+
 def test_reset_forgets_readings_and_keeps_counters() -> None:
     sync = SlotSynchronizer(PAIR)
     push_all(sync, 100, "left", "stranger")

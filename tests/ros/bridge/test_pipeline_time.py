@@ -3,11 +3,12 @@
 
 import pytest
 
-from imkd_core.runtime.slots import DROP_BEHIND, MISSING_JUMP
+from imkd_core.runtime.slots import DROP_BEHIND, MISSING_JUMP, SyncSettings
 from imkd_ros.bridge.pipeline import TF_STATIC_TOPIC, TF_TOPIC
 from imkd_ros.bridge.tally import FRAMES
 from tests.ros.bridge.test_pipeline import (
     MS,
+    SENSORS,
     START_NS,
     STATIC,
     calibrated,
@@ -159,3 +160,46 @@ def test_a_frame_that_waits_for_its_poses_when_a_reset_comes_is_told():
     feed(pipeline, START_NS + 300 * MS)
     pipeline.reset()
     assert [reason for _, reason in pipeline.take_unmade()] == ["a reset forgot its readings"]
+
+
+def lagging(pipeline, stamp_ns, lag_ms):
+    """Send a pose that is late, and a frame whose scan is older than its images."""
+    frames = pipeline.on_message(TF_TOPIC, odom(stamp_ns - lag_ms * MS, 0.0), stamp_ns)
+    frames += pipeline.on_message("/r", points(stamp_ns - 10 * MS), stamp_ns + 1 * MS)
+    frames += pipeline.on_message("/a", picture("A", stamp_ns), stamp_ns + 2 * MS)
+    return frames + pipeline.on_message("/b", picture("B", stamp_ns), stamp_ns + 3 * MS)
+
+
+def test_at_the_end_every_frame_is_given_where_several_wait_for_poses():
+    sync = SyncSettings(cameras=("A", "B"), radars=("R",), deadline_ns=150 * MS)
+    pipeline = calibrated(ego_frame="odom", sync=sync)
+    frames = []
+    for step in range(5):
+        frames += lagging(pipeline, START_NS + step * 100 * MS, lag_ms=400)
+    frames += pipeline.flush()
+    assert [(frame.stamp_ns - START_NS) // MS for frame in frames] == [*range(0, 500, 100)]
+    assert pipeline.next_deadline_ns is None
+
+
+def test_a_late_pose_is_waited_for_until_the_deadline_also_where_silence_is_looked_at_sooner():
+    sensors = {"cameras": {"A": SENSORS["cameras"]["A"]}, "radars": SENSORS["radars"]}
+    sync = SyncSettings(cameras=("A",), radars=("R",), deadline_ns=150 * MS)
+    pipeline = pipeline_of(sensors, ego_frame="odom", sync=sync)
+    pipeline.on_message(TF_STATIC_TOPIC, STATIC, START_NS)
+    pipeline.on_message("/a/info", info("A"), START_NS)
+    events = []
+    for step in range(40):
+        image_ns, scan_ns = START_NS + step * 83 * MS, START_NS + (step * 83 + 35) * MS
+        events.append((image_ns + 5 * MS, "/a", picture("A", image_ns)))
+        events.append((scan_ns + 5 * MS, "/r", points(scan_ns)))
+    for step in range(200):
+        at_ns = START_NS + (step - 10) * 20 * MS
+        events.append((at_ns + 120 * MS, TF_TOPIC, odom(at_ns, 0.2 * step)))
+    frames = []
+    for now_ns, topic, message in sorted(events, key=lambda event: event[0]):
+        while (due_ns := pipeline.next_deadline_ns) is not None and due_ns < now_ns:
+            frames += pipeline.poll(due_ns)
+        frames += pipeline.on_message(topic, message, now_ns)
+    frames += pipeline.flush()
+    assert len(frames) >= 40
+    assert all(frame.odom_from_ego is not None for frame in frames[:40])
