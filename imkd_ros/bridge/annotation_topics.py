@@ -16,9 +16,13 @@ def annotation_topics(cameras: Iterable[str]) -> dict[str, str]:
 
     Args:
         cameras: in the order of the sensor file. Where ROS allows no topic of such a name, it is
-            the camera's number, as in "camera_2".
+            the camera's number, as in "camera_2", or "camera_2b" where another is called that.
     """
-    return {
-        name: f"{ANNOTATIONS}/{name if _TOKEN.fullmatch(name) else f'camera_{number}'}"
-        for number, name in enumerate(cameras, start=1)
-    }
+    names = list(cameras)
+    tokens = {name: name for name in names if _TOKEN.fullmatch(name)}
+    for number, name in enumerate(names, start=1):
+        token = f"camera_{number}"
+        while name not in tokens and token in tokens.values():
+            token += "b"
+        tokens.setdefault(name, token)
+    return {name: f"{ANNOTATIONS}/{tokens[name]}" for name in names}

@@ -3,6 +3,7 @@
 
 import re
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,7 +23,22 @@ def test_names_that_ros_allows_in_no_topic_become_numbers():
     ]
 
 
-@given(st.lists(st.text(alphabet="aZ_9é", min_size=1), unique=True, max_size=6))
+@pytest.mark.parametrize("names", [["camera_2", "_x"], ["_x", "camera_1", "camera_1b"]])
+def test_a_camera_that_is_called_like_the_number_of_another_keeps_its_topic(names):
+    topics = annotation_topics(names)
+    assert [topics[name] for name in names if name != "_x"] == [
+        f"debug/annotations/{name}" for name in names if name != "_x"
+    ]
+    assert len(set(topics.values())) == len(names)
+
+
+@given(
+    st.lists(
+        st.text(alphabet="aZ_9é", min_size=1) | st.from_regex(r"camera_[1-6]b?", fullmatch=True),
+        unique=True,
+        max_size=6,
+    )
+)
 def test_topics_are_valid_and_different(names):
     topics = list(annotation_topics(names).values())
     assert len(set(topics)) == len(names)
