@@ -32,6 +32,7 @@ from imkd_core.export.quantize_layout import for_integer_kernels, read_levels
 from imkd_core.export.quantize_measure import Arrays, Judge, observe
 from imkd_core.export.quantize_ranges import Histogram
 from imkd_core.export.quantize_search import Plan, SearchLimits, find_plan
+from imkd_core.export.quantize_wiring import with_own_constants
 from imkd_core.runtime.backends import OnnxRuntimeBackend
 from imkd_core.runtime.bundle import Bundle, write_bundle
 
@@ -113,7 +114,7 @@ def quantize_model(
         BackendError: ONNX Runtime refuses a graph.
     """
     check_request(bundle, options.roles)
-    source = load_widened(bundle.path(SOURCE))
+    source = with_own_constants(load_widened(bundle.path(SOURCE)))
     if not frames or not find_layers(source):
         raise BundleError(
             f"cannot quantise {bundle.path(SOURCE)}: {len(frames)} calibration frames, "

@@ -11,6 +11,7 @@ import numpy as np
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 
 from imkd_core.export.quantize_ranges import Array
+from imkd_core.export.quantize_wiring import joins_channels
 
 _CONVOLUTIONS = ("Conv", "ConvTranspose")
 
@@ -83,15 +84,15 @@ class Folder:
             return all(name in self._constants for name in node.input[1:])
         if node.op_type == "Relu":
             return self.is_foldable(node.input[0])
-        if node.op_type == "Concat":
+        if joins_channels(node):
             known = [self._width(name) is not None for name in node.input]
             return all(known) and any(self.is_foldable(name) for name in node.input)
         return self._gate(node) is not None
 
     def joined(self, tensor: str) -> list[str]:
-        """Return what a join puts together to a tensor; nothing if it is no join's."""
+        """Return what a join of channels puts together to a tensor; nothing if it is no join's."""
         node = self._makers.get(tensor)
-        return list(node.input) if node is not None and node.op_type == "Concat" else []
+        return list(node.input) if node is not None and joins_channels(node) else []
 
     def _gate(self, node: NodeProto) -> str | None:
         """Return the factor of a gate, one number a channel, that a `Mul` has; None without one."""
@@ -153,6 +154,8 @@ class Folder:
     def _multiplied(self, tensor: str, factor: Array) -> str:
         """Insert a multiplication behind what makes a tensor."""
         name = f"{tensor}_by_channel"
+        while name in self._makers:  # another join reads the tensor by factors of its own
+            name += "_too"
         values = numpy_helper.from_array(factor.astype(np.float32), f"{name}_factor")
         self._constants[values.name] = values
         node = helper.make_node("Mul", [tensor, values.name], [name], name=name)

@@ -73,12 +73,19 @@ def layer_name(node: NodeProto) -> str:
 
 
 def find_layers(model: ModelProto) -> dict[str, NodeProto]:
-    """Return the convolutions that can be quantised, by name and in the order of the graph."""
+    """Return the convolutions that can be quantised, by name and in the order of the graph.
+
+    Those of several groups stay in float32: their weights have no axis of the input's channels.
+
+    Args:
+        model: in float32; its convolutions share no constants (`with_own_constants`).
+    """
     wiring = Wiring(model)
     return {
         layer_name(node): node
         for node in wiring.nodes
         if node.op_type == "Conv"
+        and not any(item.name == "group" and item.i != 1 for item in node.attribute)
         and all(name in wiring.constants for name in node.input[1:])
         and _is_followed(wiring, node)
     }

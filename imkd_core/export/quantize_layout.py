@@ -12,7 +12,7 @@ import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper, shape_inference
 
 from imkd_core.export.quantize_ranges import Array
-from imkd_core.export.quantize_wiring import added_channels
+from imkd_core.export.quantize_wiring import added_channels, joins_channels
 
 #: Grey level that stands for 0: half way, so that differences from it are small.
 GREY_ZERO = 116
@@ -81,7 +81,7 @@ class _Editor:
             item.name: tuple(dim.dim_value for dim in item.type.tensor_type.shape.dim)
             for item in (*inferred.value_info, *inferred.input, *inferred.output)
         }
-        self._outputs = {item.name for item in graph.output}
+        self.outputs = {item.name for item in graph.output}
 
     def readers(self, tensor: str) -> list[NodeProto]:
         """Return the nodes that read a tensor."""
@@ -117,7 +117,7 @@ class _Editor:
     def written(self) -> ModelProto:
         """Return the graph without what nobody reads."""
         graph = self._model.graph
-        read, kept = set(self._outputs), []
+        read, kept = set(self.outputs), []
         for node in reversed(self.nodes):
             if read & set(node.output):
                 kept.append(node)
@@ -148,6 +148,8 @@ def _is_plain(node: NodeProto) -> bool:
 def _part_signs(editor: _Editor, join: NodeProto) -> None:
     """Join the positive and the negative part of a signed map instead of it."""
     readers = editor.readers(join.output[0])
+    if not joins_channels(join) or join.output[0] in editor.outputs:
+        return
     makers = [editor.makers.get(name) for name in join.input]
     signed = [
         n for n, m in zip(join.input, makers, strict=True) if m is None or m.op_type != "Relu"
@@ -157,19 +159,23 @@ def _part_signs(editor: _Editor, join: NodeProto) -> None:
     if any(node.op_type != "Conv" or editor.own_weights(node) is None for node in readers):
         return
     place = list(join.input).index(signed[0])
-    widths = [editor.sizes.get(name, (0, 0))[1] for name in join.input]
+    widths = [(*editor.sizes.get(name, ()), 0, 0)[1] for name in join.input]
+    if 0 in widths:
+        return
     begin, end = sum(widths[:place]), sum(widths[: place + 1])
     for node in readers:
         weight = editor.constants[node.input[1]]
         parts = [weight[:, :end], -weight[:, begin:end], weight[:, end:]]
         editor.constant(node.input[1], np.concatenate(parts, axis=1))
     above, turned, below = (f"{signed[0]}_{part}" for part in ("above", "turned", "below"))
-    at = editor.nodes.index(join)
-    editor.nodes[at:at] = [
-        helper.make_node("Relu", [signed[0]], [above], name=above),
-        helper.make_node("Neg", [signed[0]], [turned], name=turned),
-        helper.make_node("Relu", [turned], [below], name=below),
-    ]
+    if above not in editor.makers:  # another join may have parted the same map
+        at = editor.nodes.index(join)
+        editor.nodes[at:at] = [
+            helper.make_node("Relu", [signed[0]], [above], name=above),
+            helper.make_node("Neg", [signed[0]], [turned], name=turned),
+            helper.make_node("Relu", [turned], [below], name=below),
+        ]
+        editor.makers |= {str(n.output[0]): n for n in editor.nodes[at : at + 3]}
     join.input[:] = [*join.input[:place], above, below, *join.input[place + 1 :]]
 
 
@@ -178,6 +184,8 @@ def _shuffle(editor: _Editor, node: NodeProto) -> None:
     weights, readers = editor.own_weights(node), editor.readers(node.output[0])
     height, width = (editor.sizes.get(node.input[0]) or (0, 0))[-2:]
     if weights is None or [n.op_type for n in readers] != ["Relu"] or not height * width:
+        return
+    if node.output[0] in editor.outputs:
         return
     channels, rows, columns = weights[0].shape[1:]
     is_tiled = _is_plain(node) and _integers(node, "strides", 1) == (rows, columns)
@@ -210,6 +218,7 @@ def _multiply(editor: _Editor, node: NodeProto) -> None:
     if weights is None or maker is None or maker.op_type != "Relu":
         return
     is_pointwise = weights[0].shape[2:] == (1, 1) and _integers(node, "strides", 1) == (1, 1)
+    is_pointwise &= not any(_integers(node, "pads", 0))
     is_linear = all(n.op_type != "Relu" for n in editor.readers(node.output[0]))
     is_summed = any(n.op_type == "Add" for n in editor.readers(node.output[0]))
     if not (is_pointwise and _is_plain(node) and is_linear) or is_summed:
@@ -240,7 +249,7 @@ def _read_levels(editor: _Editor, node: NodeProto) -> None:
     source, scale, shift = norm
     weight, width = weights[0], editor.sizes[source][-1]
     pads, kernel = _integers(node, "pads", 0) * 2, weight.shape[-1]
-    is_halved = _integers(node, "strides", 1)[1] == 2 and width % 2 == 0
+    is_halved = _integers(node, "strides", 1)[1] == 2 and width > 0 and width % 2 == 0
     if weight.shape[1] != 3 or not is_halved:
         return
     rest = np.einsum("oihw,i->ohw", weight, scale * GREY_ZERO + shift) / (INSIDE - GREY_ZERO)

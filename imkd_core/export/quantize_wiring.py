@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is asked of a graph while it is quantised: who makes and who reads a tensor."""
 
+from collections import Counter
+
 import numpy as np
 from onnx import ModelProto, NodeProto, numpy_helper
 
@@ -42,6 +44,37 @@ class Wiring:
         if node is not None and node.op_type == "Concat":
             return all(self.is_rectified(name) for name in node.input)
         return node is not None and node.op_type == "Relu"
+
+
+def joins_channels(node: NodeProto) -> bool:
+    """Whether a node joins (B, C, H, W) maps along their channels."""
+    axes = [item.i for item in node.attribute if item.name == "axis"]
+    return node.op_type == "Concat" and axes in ([1], [-3])
+
+
+def with_own_constants(model: ModelProto) -> ModelProto:
+    """Return a graph of the same function in which each convolution has constants of its own.
+
+    Exporters keep equal numbers once, and a module may be used twice; what is done to the weights
+    of one layer must not be done to those of another.
+    """
+    copied = ModelProto()
+    copied.CopyFrom(model)
+    graph = copied.graph
+    constants = {item.name: item for item in graph.initializer}
+    uses = Counter(name for node in graph.node for name in node.input)
+    for node in graph.node:
+        if node.op_type not in ("Conv", "ConvTranspose"):
+            continue
+        for place, ending in ((1, "weight"), (2, "bias")):
+            name = node.input[place] if place < len(node.input) else ""
+            if name in constants and uses[name] > 1:
+                uses[name] -= 1
+                own = graph.initializer.add()
+                own.CopyFrom(constants[name])
+                own.name = f"{node.output[0]}.own_{ending}"
+                node.input[place] = own.name
+    return copied
 
 
 def levels_of(model: ModelProto) -> dict[str, Steps]:

@@ -204,7 +204,9 @@ def test_tensorrt_refuses_a_scatter_with_reduction_in_its_own_words(tmp_path):
         check_tensorrt(refused_source(tmp_path).path)
 
 
-@pytest.mark.parametrize(("share", "unseen"), [("drop_radar", "radars"), ("drop_cameras", "cameras")])
+@pytest.mark.parametrize(
+    ("share", "unseen"), [("drop_radar", "radars"), ("drop_cameras", "cameras")]
+)
 def test_a_sensor_that_training_never_showed_is_masked_in_the_file(tmp_path, share, unseen):
     config = replace(CONFIG, augment=replace(CONFIG.augment, **{share: 1.0}))
     torch.manual_seed(0)
