@@ -111,7 +111,8 @@ class Detector:
                 does not fit its calibration.
             BackendError: the network does not take this rig, or returned nonsense.
         """
-        rig, thresholds = self._rig if self._rig.cameras else self._blind_rig(), self._thresholds
+        rig, thresholds = self._rig, self._thresholds
+        rig = rig if rig.cameras else self._blind(rig)
         memory = self._memory if memory is None else memory
         ticks_ns = [time.perf_counter_ns()]
         geometry = self._geometry(frame, rig)
@@ -138,9 +139,9 @@ class Detector:
         is_live = [name in frame.cameras for name in rig.cameras]
         return self._views.geometry(effective_cameras(frame, rig), is_live)
 
-    def _blind_rig(self) -> SensorRig:
+    def _blind(self, rig: SensorRig) -> SensorRig:
         """Return the radars beside a camera that is masked: a network takes no fewer than one."""
-        return SensorRig(cameras={"": self._stand_in}, radars=self._rig.radars)
+        return SensorRig(cameras={"": self._stand_in}, radars=rig.radars)
 
     def _image_buffer(self, cameras: int) -> NDArray[np.uint8]:
         """Return the array that every frame's images are written to: `run` is done with it."""

@@ -203,6 +203,9 @@ class Pipeline:
 
     def _on_points(self, sensor: str, message: Any, now_ns: int) -> list[Slot]:
         self._calibration.on_radar_frame(sensor, str(message.header.frame_id))
+        needs_pose = not self._sensors.radars[sensor].velocity_is_compensated
+        if needs_pose and sensor not in self.rig.radars:
+            self.refresh_calibration()  # no frame may come without its scans
         cloud = self._readers.scan(sensor, message)
         return [] if cloud is None else self._offer(sensor, cloud, now_ns)
 

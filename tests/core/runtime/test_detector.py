@@ -89,6 +89,20 @@ def test_a_rig_without_a_camera_is_answered_by_its_radars(bundle, backend):
     assert not inputs["lut_weight"].any()
 
 
+def test_a_rig_that_is_set_while_a_frame_is_answered_holds_from_the_next_on(bundle, backend):
+    class Overtaken(dict):
+        def __bool__(self):
+            detector.set_rig(SensorRig(cameras={}, radars=RIG.radars))
+            return True
+
+    rig = SensorRig(cameras=RIG.cameras, radars=RIG.radars)
+    object.__setattr__(rig, "cameras", Overtaken(rig.cameras))
+    detector = Detector(bundle, backend, rig)
+    found = detector.detect(frame_of(RIG))
+    np.testing.assert_allclose(found.center_m[0, 0], 5 + 3 + 10, rtol=1e-5)
+    assert not detector.rig.cameras
+
+
 def test_the_same_frame_gives_the_same_boxes(bundle, backend):
     detector = Detector(bundle, backend, RIG)
     first, second = detector.detect(frame_of(RIG)), detector.detect(frame_of(RIG))

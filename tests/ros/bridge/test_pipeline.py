@@ -312,6 +312,20 @@ def test_own_motion_is_taken_out_of_a_radar_that_does_not_do_it():
     assert velocity_x == pytest.approx(1.0 + 10.0 * 25 / 26, abs=0.05)
 
 
+def test_a_radar_without_cameras_whose_velocities_hold_own_motion_gives_frames():
+    raw = {"R": {**SENSORS["radars"]["R"], "velocity_is_compensated": False}}
+    pipeline = pipeline_of({"radars": raw}, ego_frame="odom")
+    pipeline.on_message(TF_STATIC_TOPIC, STATIC, START_NS)
+    frames = []
+    for step in range(10):
+        stamp_ns = START_NS + step * 50 * MS
+        frames += pipeline.on_message(TF_TOPIC, odom(stamp_ns, 0.5 * step), stamp_ns)
+        frames += pipeline.on_message("/r", points(stamp_ns), stamp_ns + 1 * MS)
+    frames += pipeline.flush()
+    assert len(frames) == 9  # the first scan came before there was a speed
+    assert pipeline.take_events() == ["rig rebuilt (calibrated: R)"]
+
+
 def test_a_clock_that_goes_back_starts_anew_and_keeps_the_calibration():
     pipeline = calibrated(ego_frame="odom")
     for step in range(5):
