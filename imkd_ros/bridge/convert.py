@@ -45,8 +45,8 @@ ENCODINGS: Mapping[str, tuple[int, int | None]] = MappingProxyType(
 #: Encodings that come in pairs of columns; the Bayer ones in pairs of rows as well.
 _PAIRED = ("yuv", "uyvy", "yuyv", "bayer")
 
-#: Returns beyond these are a driver's fault, not an object: metres, metres a second, dBsm.
-MAX_RANGE_M, MAX_SPEED_MPS, MAX_RCS_DBSM = 1000.0, 150.0, 100.0
+#: Returns beyond these are a driver's fault, not an object: metres, metres a second, dBsm, seconds.
+MAX_RANGE_M, MAX_SPEED_MPS, MAX_RCS_DBSM, MAX_AGE_S = 1000.0, 150.0, 100.0, 10.0
 
 #: A LiDAR sweep with more points is refused.
 MAX_LIDAR_POINTS = 2_000_000
@@ -325,5 +325,6 @@ def _is_plausible(points: Float64) -> NDArray[np.bool_]:
         (np.abs(points[:, :3]).max(axis=1, initial=0) <= MAX_RANGE_M)
         & (np.abs(points[:, 4:6]).max(axis=1, initial=0) <= MAX_SPEED_MPS)
         & (np.abs(points[:, 3]) <= MAX_RCS_DBSM)
+        & (np.abs(points[:, 6]) <= MAX_AGE_S)
     )
     return plausible

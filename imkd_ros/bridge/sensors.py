@@ -128,7 +128,7 @@ class RadarFields:
         rcs: radar cross-section; empty = unknown, taken as 0 dBsm.
         vx, vy: measured velocity as a vector in the radar frame.
         radial: radial speed (positive = receding), for a radar without vx and vy.
-        age: time before the header's stamp; empty = 0.
+        age: seconds before the header's stamp; empty = 0.
     """
 
     x: str = "x"

@@ -241,6 +241,15 @@ def test_compensated_velocities_are_left_alone_whatever_the_radar_does() -> None
     np.testing.assert_array_equal(moving.cloud.points, still.cloud.points)
 
 
+@pytest.mark.parametrize("age_s", [1e300, -1e300, 1e30, 1.7e9])
+def test_a_return_of_an_age_that_cannot_be_is_left_out(age_s: float) -> None:
+    source = RadarSource(fields=RadarFields(age="age"))
+    columns = {**SCAN, "age": [0.05, age_s, -0.01]}
+    scan = to_radar_scan(cloud(columns, {"age": "<f8"}), "front", source)
+    assert scan.dropped == {"implausible": 1}
+    np.testing.assert_allclose(scan.cloud.points[:, 6], [0.05, -0.01])
+
+
 def test_what_cannot_be_a_return_is_left_out_and_counted() -> None:
     columns = {name: [*values, *values, *values, 1.0] for name, values in SCAN.items()}
     columns["x"][0], columns["vy_comp"][1] = np.nan, np.inf
