@@ -54,6 +54,9 @@ class CameraSettings:
         slight_rad: a rotation up to this is believed where it fits better than another camera.
         sound_share: where more of the moving points move as foretold, no other camera is tried.
         lost_share: where fewer of the moving points move as foretold, the camera looks elsewhere.
+        along_share: where so many of the moving points keep to their planes, and so many of them,
+            each_way, forth and back, others overtake the vehicle: that is no camera's fault.
+        each_way: see `along_share`.
         upright: of the roll on straight roads.
     """
 
@@ -72,6 +75,8 @@ class CameraSettings:
     slight_rad: float = float(np.radians(20.0))
     sound_share: float = 0.9
     lost_share: float = 0.4
+    along_share: float = 0.8
+    each_way: float = 0.1
     upright: UprightSettings = field(default_factory=UprightSettings)
 
 
@@ -100,6 +105,7 @@ class Turn:
             than calibrated. Parts that are not known are 0.
         known: (K, 3) unit vectors of the directions that are known; K is 0 to 3.
         share: of the moving points that move as foretold by the calibration as it is.
+        along: of them that move in the foretold planes, be it the other way.
         loss: mean logarithm of the residuals that are left after the rotation.
         moving: number of the moving points.
     """
@@ -107,6 +113,7 @@ class Turn:
     rotation_rad: Float64
     known: Float64
     share: float
+    along: float
     loss: float
     moving: int
 
@@ -188,7 +195,7 @@ def turn_of(camera: CameraModel, pairs: Sequence[Pair], settings: CameraSettings
     sights = _gathered(camera, pairs)
     if sights is None or len(pairs) < settings.least_pairs:
         return None
-    share, _, moving = _agreement(sights, np.eye(3), settings)
+    share, along, _, moving = _agreement(sights, np.eye(3), settings)
     if moving < settings.least_moving:
         return None
     turned, spread_rad, directions = _fitted(sights, settings)
@@ -199,7 +206,8 @@ def turn_of(camera: CameraModel, pairs: Sequence[Pair], settings: CameraSettings
         rotation_rad=ego_from_cam @ known @ known.T @ rotation,
         known=(ego_from_cam @ known).T,
         share=share,
-        loss=_agreement(sights, turned, settings)[1],
+        along=along,
+        loss=_agreement(sights, turned, settings)[2],
         moving=moving,
     )
 
@@ -222,7 +230,9 @@ def camera_verdict(
     if turn is None:
         return None
     angle_rad = float(np.linalg.norm(turn.rotation_rad))
-    if turn.share < settings.sound_share or angle_rad > settings.turned_rad:
+    is_overtaken = _is_overtaken(turn, settings)
+    is_unlike = turn.share < settings.sound_share or angle_rad > settings.turned_rad
+    if is_unlike and not is_overtaken:
         other = _looks_like(name, cameras, pairs, turn, settings)
         if other:
             detail = f"its pictures fit the calibration of '{other}'"
@@ -230,13 +240,20 @@ def camera_verdict(
     is_slight = settings.turned_rad < angle_rad < settings.slight_rad
     if turn.share < settings.lost_share and not is_slight:
         detail = f"only {100 * turn.share:.0f} % of what moves in its pictures moves as foretold"
-        return Verdict(fault=TURNED, detail=detail, is_certain=True)
+        lost = Verdict(fault=TURNED, detail=detail, is_certain=True)
+        return None if is_overtaken else lost
     if angle_rad > settings.turned_rad:
         return Verdict(fault=TURNED, detail=_words(turn))
     if turn.knows(np.eye(3)[0]):
         return Verdict()
     edges = np.concatenate([pair.edges for pair in pairs])
     return upright_verdict(cameras[name], edges, settings.upright)
+
+
+def _is_overtaken(turn: Turn, settings: CameraSettings) -> bool:
+    """Return whether points move to and fro in the foretold planes: traffic and what stands."""
+    each_way = min(turn.share, turn.along - turn.share)
+    return turn.along >= settings.along_share and each_way >= settings.each_way
 
 
 def _looks_like(
@@ -251,7 +268,7 @@ def _looks_like(
     for other, camera in cameras.items():
         sights = _gathered(camera, pairs)
         if sights is not None:
-            share, loss, _ = _agreement(sights, np.eye(3), settings)
+            share, _, loss, _ = _agreement(sights, np.eye(3), settings)
             fits[other] = (loss, share)
     best = min(fits, key=lambda other: fits[other])
     least = fits[name][0] - settings.swapped_by
@@ -287,20 +304,23 @@ def _gathered(camera: CameraModel, pairs: Sequence[Pair]) -> _Sights | None:
 
 def _agreement(
     sights: _Sights, turned: Float64, settings: CameraSettings
-) -> tuple[float, float, int]:
-    """Return the share of the moving points that move as foretold, the loss, and their number."""
+) -> tuple[float, float, float, int]:
+    """Return shares of the moving points, the loss, and their number.
+
+    The shares are of those that move as foretold, and that move in their planes either way.
+    """
     sights = replace(sights, before=sights.before @ turned.T, now=sights.now @ turned.T)
     moved_rad, is_right = sights.flow()
     moves = moved_rad > settings.moving_rad
     count = int(np.count_nonzero(moves))
     if not count:
-        return 0.0, np.inf, 0
+        return 0.0, 0.0, np.inf, 0
     off_rad = np.abs(sights.residuals(np.eye(3))[0][moves])
     moved_rad, is_right = moved_rad[moves], is_right[moves]
-    fits = is_right & (off_rad < 0.1 * moved_rad + settings.noise_rad)
+    keeps = off_rad < 0.1 * moved_rad + settings.noise_rad
     off_rad = np.where(is_right, off_rad, moved_rad + off_rad)
     loss = float(np.log1p((off_rad / (2 * settings.noise_rad)) ** 2).mean())
-    return float(fits.mean()), loss, count
+    return float((keeps & is_right).mean()), float(keeps.mean()), loss, count
 
 
 def _fitted(sights: _Sights, settings: CameraSettings) -> tuple[Float64, Float64, Float64]:

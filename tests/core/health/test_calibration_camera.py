@@ -134,6 +134,47 @@ def test_a_camera_that_looks_somewhere_else_altogether_is_certainly_turned():
     assert verdict.is_certain
 
 
+def overtaken(camera, *, share, seed=0, count=40, own_m=0.8, others_m=1.8):
+    """Pairs of a camera beside a queue that overtakes, of which so many of its points are."""
+    rng = np.random.default_rng(seed)
+    now_from_before = rigid_transform(np.eye(3), (-own_m, 0, 0))
+    cam_from_ego = invert_transform(camera.ego_from_cam)
+    pairs = []
+    for _ in range(count):
+        stands = rng.uniform((-40, -30, 0.2), (40, 30, 6), (3000, 3))
+        stands = stands[np.abs(stands[:, 1]) > 5]
+        queue = rng.uniform((-30, 2.2, 0.3), (30, 4.5, 3), (3000, 3))
+        queue[::2, 1] *= -1
+        found = []
+        for points, moved_m, wanted in (
+            (stands, 0.0, round(60 * (1 - share))),
+            (queue, others_m, round(60 * share)),
+        ):
+            later = transform_points(now_from_before, points + np.array([moved_m, 0, 0]))
+            places, keep = [], np.ones(len(points), dtype=bool)
+            for seen in (points, later):
+                pixels, depth_m = project_points(
+                    camera.pixel_from_cam, transform_points(cam_from_ego, seen)
+                )
+                pixels = pixels + rng.normal(0, 0.15, pixels.shape)
+                place = (pixels + 0.5) / (camera.width_px, camera.height_px)
+                keep &= (depth_m > 1) & (np.abs(np.nan_to_num(place, nan=9.0) - 0.5) < 0.5).all(1)
+                places.append(place)
+            found.append([place[keep][:wanted] for place in places])
+        before, now = (np.concatenate(both) for both in zip(*found, strict=True))
+        pairs.append(Pair(before=before, now=now, now_from_before=now_from_before))
+    return pairs
+
+
+@pytest.mark.parametrize("share", [0.5, 0.7, 0.8])
+@pytest.mark.parametrize("name", sorted(CAMERAS))
+def test_a_queue_that_overtakes_makes_no_fault_of_a_sound_camera(name, share):
+    pairs = overtaken(CAMERAS[name], share=share)
+    assert turn_of(CAMERAS[name], pairs, SETTINGS).share < 0.6, "most of them go the other way"
+    verdict = camera_verdict(name, CAMERAS, pairs, SETTINGS)
+    assert verdict is None or verdict.fault == ""
+
+
 def test_what_hardly_moves_is_not_judged():
     camera = CAMERAS["CAM_FRONT"]
     assert turn_of(camera, [], SETTINGS) is None
