@@ -75,7 +75,8 @@ class Keeper:
         self._stop = stop
         self._heard_s = 0.0
         self._active_for_s = 0.0
-        self._mark = f"{options.node.lstrip('/')}: ".encode()
+        # Of the name of a status; before it its length, whose last byte is 0: not a longer name.
+        self._mark = b"\0" + f"{options.node.lstrip('/')}: ".encode()
 
     def run(self) -> None:
         """Keep it alive until told to stop.
@@ -105,7 +106,7 @@ class Keeper:
         return not self._stop.is_set() and DETECTOR not in self._processes.exit_codes
 
     def _life(self, client: GraphClient, *, is_first: bool) -> str:
-        """Start the node and watch it to its end; return what that was."""
+        """Start the node and watch it to its end; return what that was, "" when all is to end."""
         begin_s, self._active_for_s = time.monotonic(), 0.0
         self._processes.start(DETECTOR, "imkd_ros.detector_node", self._arguments)
         try:
@@ -121,6 +122,8 @@ class Keeper:
             self._active_for_s = time.monotonic() - active_s
             if self._is_alive:
                 reason = f"has said nothing on /diagnostics for {self._silence_s:.1f} s"
+        if self._stop.is_set():
+            return ""  # it is ended with all processes, and has time to give everything back
         code = self._processes.exit_codes.get(DETECTOR)
         self._processes.kill(DETECTOR)
         return reason if code is None else f"ended with {code}"

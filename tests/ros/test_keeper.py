@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,12 @@ import pytest
 
 pytest.importorskip("rclpy")
 
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rclpy.serialization import serialize_message
+
+from imkd_ros.graph.options import GraphOptions, detector_arguments
+from imkd_ros.graph.processes import Processes
+from imkd_ros.keeper import Keeper
 from tests.ros.node_bench import write_sensors
 from tests.ros.tiny_bundle import write_tiny_bundle
 
@@ -63,6 +70,48 @@ def test_a_node_that_is_killed_comes_back_to_active_and_ends_with_its_keeper(tmp
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 0
     assert not Path(f"/proc/{second}").exists()
+
+
+def test_when_all_is_to_end_the_node_has_time_to_give_everything_back(tmp_path, capfd):
+    options = GraphOptions(
+        bag=Path(),
+        recording=Path(),
+        bundle=write_tiny_bundle(tmp_path / "tiny").root,
+        sensors=write_sensors(tmp_path / "sensors.yaml"),
+        namespace="/ended",
+    )
+    stop, said = threading.Event(), []
+
+    def stop_when_active():
+        end_s = time.monotonic() + 60.0
+        while "keeper: active" not in "".join(said) and time.monotonic() < end_s:
+            time.sleep(0.1)
+            said.append(capfd.readouterr().err)
+        stop.set()
+
+    watcher = threading.Thread(target=stop_when_active)
+    with Processes(tmp_path, dict(os.environ)) as processes:
+        watcher.start()
+        # in this thread: the kernel ends the node with the thread that started it
+        Keeper(options, 4.0, processes, detector_arguments(options, tmp_path), stop).run()
+        watcher.join()
+    assert "keeper: active" in "".join(said)
+    assert processes.exit_codes == {"detector": 0}
+
+
+def test_a_node_of_that_name_elsewhere_is_not_the_one_that_is_kept():
+    options = GraphOptions(bag=Path(), recording=Path())
+    keeper = Keeper(options, 4.0, Processes(None, {}), (), threading.Event())
+
+    def heard(name):
+        status = DiagnosticStatus(name=name, message="see 'imkd_detector: frames'")
+        array = DiagnosticArray(status=[status])
+        keeper._on_word("/diagnostics", serialize_message(array), 0)
+        return keeper._heard_s > 0.0
+
+    assert not heard("front/imkd_detector: frames")
+    assert not heard("/imkd_detector: frames")
+    assert heard("imkd_detector: frames")
 
 
 def test_a_node_that_refuses_at_first_ends_the_keeper_with_its_reason(tmp_path):
