@@ -28,6 +28,7 @@ from tf2_msgs.msg import TFMessage
 from vision_msgs.msg import Detection3DArray
 
 from imkd_ros.detector_node import DetectorNode
+from imkd_ros.graph.stream_executor import StreamExecutor
 
 #: Two cameras and a radar; CAM_B is compressed.
 SENSORS = {
@@ -136,7 +137,7 @@ class Bench:
             parameter_overrides=[Parameter(k, value=v) for k, v in values.items()],
         )
         self.peer = Node("bench", context=self.context)
-        self._executor = SingleThreadedExecutor(context=self.context)
+        self._executor = StreamExecutor(context=self.context)
         self._executor.add_node(self.node)
         self._thread = threading.Thread(target=self._spin)
         self._stopping = False

@@ -13,6 +13,7 @@ import pytest
 pytest.importorskip("rclpy")
 
 from imkd_core.data.bags.bag_writer import BagWriter
+from imkd_ros.graph.client import GraphClient
 from imkd_ros.graph.sent_log import read_sent_log
 from imkd_ros.player import main
 from tests.ros.bag_tools import START_NS, finish, read_all, run, started, write_bag
@@ -89,8 +90,11 @@ def test_it_gives_up_waiting_and_says_for_what(bag):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_cleanly_with_its_counts(bag, number):
-    with started(PLAYER, bag, "--rate", "0.1", "--loop") as player:
-        time.sleep(1.5)
+    slowly = ("--rate", "0.1", "--loop", "--wait-for", "/text")
+    with started(PLAYER, bag, *slowly) as player:
+        with GraphClient(lambda: player.poll() is None) as listener:
+            listener.count("/text", "std_msgs/msg/String")
+            assert listener.wait_until(lambda: listener.counted("/text") > 0, 60.0)
         player.send_signal(number)
         code, report, errors = finish(player, timeout_s=10)
     assert code == 0

@@ -20,6 +20,20 @@ pytestmark = [pytest.mark.ros, pytest.mark.usefixtures("ros_environment")]
 
 PLAYER, RECORDER = "imkd_ros.player", "imkd_ros.recorder"
 
+#: The first images that are written to the disk together are more than one.
+IMAGE_BYTES = 150_000
+
+
+def wait_for(condition, seconds=60.0):
+    end_s = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end_s
+        time.sleep(0.02)
+
+
+def bytes_below(folder):
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
 
 @pytest.fixture(scope="module")
 def bag(tmp_path_factory) -> Path:
@@ -30,9 +44,9 @@ def bag(tmp_path_factory) -> Path:
 def test_a_signal_in_the_middle_leaves_a_whole_bag(bag, tmp_path, number):
     with (
         started(RECORDER, tmp_path / "copy", "--topics", "/image/compressed", "/text") as recorder,
-        started(PLAYER, bag, "--rate", "0.5", "--wait-for", "/image/compressed", "/text"),
+        started(PLAYER, bag, "--rate", "0.2", "--wait-for", "/image/compressed", "/text"),
     ):
-        time.sleep(3.0)
+        wait_for(lambda: bytes_below(tmp_path) > IMAGE_BYTES)
         assert not (tmp_path / "copy").exists()
         recorder.send_signal(number)
         code, report, errors = finish(recorder, timeout_s=10)
@@ -68,7 +82,7 @@ def test_with_sim_time_the_log_time_is_the_time_of_the_bag(bag, tmp_path):
 
 def test_topics_that_never_came_are_reported(tmp_path):
     with started(RECORDER, tmp_path / "copy", "--topics", "/never") as recorder:
-        time.sleep(1.5)
+        wait_for(lambda: any(tmp_path.iterdir()))  # it records, and ends when it is told to
         recorder.send_signal(signal.SIGINT)
         code, report, _ = finish(recorder, timeout_s=10)
     assert code == 0
