@@ -60,15 +60,15 @@ def test_a_camera_whose_stamps_go_back_a_second_is_left_out_alone(make_bench):
     def lies():
         stamp_ns = bench.publish_frame(skip=("CAM_B",))
         sent.append(stamp_ns)
+        assert bench.wait(lambda: stamp_ns in stamps_of(bench))
         lie = compressed(stamp_ns - 1000 * MS)
         bench.publisher(CompressedImage, "/b/image/compressed").publish(lie)
         bench.wait(lambda: False, 0.1)
 
     for _ in range(15):
         lies()
-    assert bench.wait(lambda: sent[-1] in stamps_of(bench))
     answered = [stamp for stamp in stamps_of(bench) if stamp >= begin_ns]
-    assert len(set(answered) & set(sent)) >= 14
+    assert [stamp for stamp in answered if stamp in sent] == sent
     assert min(answered) >= begin_ns
     assert bench.node._session._pipeline._sync.jumps == 0
     assert bench.drops("CAM_B")["stamp behind"] >= 10
@@ -82,14 +82,20 @@ def test_every_frame_that_a_reset_forgets_is_told(make_bench):
     bench = make_bench(**{"sync.deadline_ms": 900.0})
     bench.listen_to_boxes()
     feeds(bench, "full")
-    bench.wait(lambda: False, 0.3)
-    stamp_ns = bench.now_ns()
-    bench.publisher(Image, "/a/image").publish(image(stamp_ns))
     pipeline = bench.node._session._pipeline
-    assert bench.wait(lambda: pipeline._sync.pending)
-    assert bench.call(Trigger, "reset", Trigger.Request()).success
     told = "no frame: a reset forgot its readings"
-    assert bench.wait(lambda: (stamp_ns, told) in {(t.stamp_ns, t.outcome) for t in bench.told})
+
+    def forgets():
+        """Reset while a frame waits; whether it did: a busy machine may be too late for it."""
+        bench.wait(lambda: False, 0.3)
+        stamp_ns = bench.now_ns()
+        bench.publisher(Image, "/a/image").publish(image(stamp_ns))
+        bench.wait(lambda: pipeline._sync.pending, 1.0)
+        assert bench.call(Trigger, "reset", Trigger.Request()).success
+        assert bench.wait(lambda: stamp_ns in {t.stamp_ns for t in bench.told})
+        return (stamp_ns, told) in {(t.stamp_ns, t.outcome) for t in bench.told}
+
+    assert any(forgets() for _ in range(5))
     feeds(bench, "full")
 
 
@@ -107,14 +113,13 @@ def test_ego_motion_that_stays_away_is_an_error_where_boxes_depend_on_it(
         for name in ALL:
             others = [other for other in ALL if other != name]
             bench.publish_frame(stamp_ns - apart[name], skip=others)
-        return bench.wait(lambda: False, 0.1)
+        bench.wait(lambda: False, 0.1)
+        return bench.level("ego_motion")
 
-    for _ in range(10):
-        lacks()
-    assert bench.wait(lambda: bench.level("ego_motion") == 1)
+    assert any(lacks() == 1 for _ in range(100))
     for _ in range(25):
         lacks()
-    assert bench.level("ego_motion") == level
+    assert any(lacks() == level for _ in range(75))
     message = bench.status("ego_motion").message
     assert "start the odometry" in message
     assert ("older scans" in message) == needs_it
