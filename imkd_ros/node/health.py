@@ -223,9 +223,9 @@ class HealthMonitor:
     def _others(self, now_ns: int) -> list[Status]:
         """Return what concerns no sensor: TF, ego motion, QoS of outputs."""
         statuses = []
+        told_elsewhere = (*self._sensors.names, FRAMES)  # see `_frames`
         for name, (when_ns, problem) in self._problems.items():
-            is_recent = now_ns - when_ns < _DROP_MEMORY_NS
-            if name not in (*self._sensors.names, FRAMES) and is_recent:  # see `_frames`
+            if name not in told_elsewhere and _is_recent(when_ns, now_ns):
                 statuses.append(Status(name=name, level=WARN, message=problem.text))
         statuses.append(self._motion.status(now_ns))
         foreign = {
@@ -276,7 +276,7 @@ class HealthMonitor:
 
     def _sensor_verdict(self, name: str, pipeline: Pipeline, now_ns: int) -> tuple[int, str]:
         when_ns, problem = self._problems.get(name, (0, None))
-        is_recent = problem is not None and now_ns - when_ns < _DROP_MEMORY_NS
+        is_recent = problem is not None and _is_recent(when_ns, now_ns)
         if name in self._qos and self._is_lost(name, pipeline, now_ns):
             return WARN, self._qos[name]
         if problem is not None and is_recent and problem.reason != "uncalibrated":
@@ -308,6 +308,11 @@ class HealthMonitor:
         came, gone, span_ns = count - count_then, lost - lost_then, now_ns - then_ns
         rate_hz = came * 1e9 / span_ns if span_ns > 0 else 0.0
         return rate_hz, gone / (came + gone) if came + gone else 0.0
+
+
+def _is_recent(when_ns: int, now_ns: int) -> bool:
+    """Whether a problem is still told; not where the clock went back behind it."""
+    return abs(now_ns - when_ns) < _DROP_MEMORY_NS
 
 
 def _fault_verdict(name: str, state: InferenceState) -> tuple[int, str]:

@@ -74,6 +74,19 @@ def test_the_grace_begins_anew_when_simulated_time_begins_or_goes_back(bench):
     assert bench.judge(20 * SECOND)["A"].level == OK
 
 
+def test_problems_of_a_time_that_the_clock_left_are_not_told(bench):
+    problems = [Problem(sensor=name, reason="late", text="it came late") for name in ("A", "tf")]
+    bench.hear(60 * SECOND)
+    bench.monitor.note_problems(problems, 60 * SECOND)
+    found = bench.judge(61 * SECOND)
+    assert (found["A"].level, found["tf"].level) == (WARN, WARN)
+    bench.tally.forget_after(20 * SECOND)
+    bench.hear(20 * SECOND)
+    found = bench.judge(20 * SECOND)
+    assert found["A"].level == OK
+    assert "tf" not in found
+
+
 def test_a_silent_sensor_is_named_with_its_topic_and_the_mask_shows_it(bench):
     bench.hear(10 * SECOND)
     bench.hear(12 * SECOND, ("A", "R"))
