@@ -87,8 +87,8 @@ class StreamExecutor(SingleThreadedExecutor):
             self._is_shutdown = True
             if self._guard is not None:
                 self._guard.trigger()
-        is_endless = timeout_sec is None or timeout_sec < 0
-        if not self._turn.acquire(timeout=-1 if is_endless else timeout_sec):
+        wait_s = -1.0 if timeout_sec is None or timeout_sec < 0 else timeout_sec  # -1: no limit
+        if not self._turn.acquire(timeout=wait_s):
             return False
         try:
             self._release()
@@ -120,11 +120,9 @@ class StreamExecutor(SingleThreadedExecutor):
             ExternalShutdownException: the context was shut down.
         """
         with self._turn:
-            waited = self._current()
-            if self._is_shutdown:  # first: what wakes the wait may be gone since
-                return
-            is_others_turn = waited.wait(self._timeout_ns(timeout_sec))
-            if self._is_shutdown:
+            waited = None if self._is_shutdown else self._current()
+            is_others_turn = waited is not None and waited.wait(self._timeout_ns(timeout_sec))
+            if waited is None or self._is_shutdown:
                 return
             if not self._context.ok():
                 raise ExternalShutdownException
@@ -138,7 +136,7 @@ class StreamExecutor(SingleThreadedExecutor):
         if waited is None or waited.is_stale:
             self._release()
             waited = self._waited = _Waited()  # before it gathers: `wake` must reach it meanwhile
-            own_guards = [one for one in (self._guard, self._sigint_gc) if one is not None]
+            own_guards = [self._guard, self._sigint_gc]
             try:
                 waited.gather(self.get_nodes(), own_guards, self._context.handle)
             except BaseException:  # the context ends, for example
@@ -173,7 +171,7 @@ class StreamExecutor(SingleThreadedExecutor):
             return
         finally:  # rclpy drops what is done when it is asked next: it would have to be asked again
             with self._tasks_lock:
-                self._tasks = [one for one in self._tasks if not _is_over(one[0])]
+                self._tasks[:] = [one for one in self._tasks if not _is_over(one[0])]
 
     def _release(self) -> None:
         waited, self._waited = self._waited, None
