@@ -57,7 +57,8 @@ class DeployedStudent(nn.Module):
     Args:
         student: in evaluation mode; it may be in half precision.
         unseen: kinds of sensor, "cameras" or "radars", that no frame of its training had. They are
-            masked here: norms that met nothing but zeros answer a live sensor with infinities.
+            masked here, and their images black as in training: norms that met nothing else answer
+            a live sensor with infinities, of which a mask makes no zeros.
     """
 
     def __init__(self, student: Student, unseen: Collection[str] = ()) -> None:
@@ -86,12 +87,13 @@ class DeployedStudent(nn.Module):
         the map have no half as fine.
         """
         float_type = self.student.image_norm.scale.dtype
+        images = images.to(float_type)  # TensorRT lets nothing but a cast read uint8
         if "cameras" in self.unseen:
-            camera_mask = camera_mask * 0
+            images, camera_mask = images * 0, camera_mask * 0
         if "radars" in self.unseen:
             radar_mask = radar_mask * 0
         frame = self.student.encode(
-            images=images.to(float_type)[None],  # TensorRT lets nothing but a cast read uint8
+            images=images[None],
             camera_mask=camera_mask[None].to(float_type),
             camera_params=camera_params[None].to(float_type),
             frustum_mask=frustum_mask[None].to(float_type),

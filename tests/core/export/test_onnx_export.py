@@ -225,3 +225,25 @@ def test_a_sensor_that_training_never_showed_is_masked_in_the_file(tmp_path, sha
     )
     for name, value in without.items():
         assert np.array_equal(live[name], value), name
+
+
+def test_live_cameras_that_training_never_showed_make_nothing_that_is_not_finite():
+    torch.manual_seed(0)
+    student = Student.from_config(CONFIG).train()
+    frames = [example_inputs(INPUTS, 3, seed) for seed in range(3)]
+    dark = [{**f, "images": f["images"] * 0, "camera_mask": f["camera_mask"] * 0} for f in frames]
+    for norm in (m for m in student.modules() if isinstance(m, nn.BatchNorm2d)):
+        norm.momentum = 0.5
+    with torch.no_grad():
+        for _ in range(30):
+            student(**batched(*dark))
+        student.eval()
+        for layer in (student.depth_net.context[-1].weight, student.depth_net.context[-1].bias):
+            layer.mul_(3e38 / 100)
+        live, black = (student.encode(**batched(f)).context for f in (frames[0], dark[0]))
+        assert black.isfinite().all()
+        assert not live.isfinite().all()
+        network = deploy(student, frames[0], unseen=["cameras"])
+        for found, wanted in zip(network(**frames[0]), network(**dark[0]), strict=True):
+            assert found.isfinite().all()
+            assert torch.equal(found, wanted)
