@@ -53,12 +53,6 @@ class TransformTree:
         self._links.clear()
         self._revision += 1
 
-    def clear_moving(self) -> None:
-        """Forget the past of the moving links (time has jumped back); fixed ones stay."""
-        for link in self._links.values():
-            if isinstance(link, PoseBuffer):
-                link.clear()
-
     def set_static(self, parent: str, child: str, parent_from_child: ArrayLike) -> None:
         """Set a fixed link; setting it again replaces it.
 
