@@ -173,16 +173,9 @@ def collect(output: Path) -> dict[str, Any]:
 def _described(scenario: Scenario, part: Part) -> dict[str, Any]:
     """Return what `faults.json` says of a scenario, beside its figures."""
     told = {k: v for k, v in part.to_json().items() if k not in ("figures", "key", "at")}
-    at: dict[str, Any] = {
-        "commit": "",
-        "is_changed": None,
-        "sources": "",
-        "machine": {},
-        "versions": {},
-    }
     return {
         **told,
-        **at,
+        **_UNKNOWN,
         **part.at,
         "is_current": part.at.get("sources") == sources_key(scenario_files(scenario)),
         "is_whole": part.command == command_of(scenario, Wish()),
