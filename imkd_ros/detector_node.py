@@ -21,7 +21,7 @@ from rclpy.parameter import Parameter
 from std_srvs.srv import Trigger
 
 from imkd_core.errors import ImkdError
-from imkd_ros.bridge.assembly import keep_heap
+from imkd_ros.bridge.heap import keep_heap, trim_heap
 from imkd_ros.bridge.parameters import NodeSettings
 from imkd_ros.graph.stream_executor import StreamExecutor
 from imkd_ros.node.parameter_store import ParameterStore
@@ -85,10 +85,12 @@ class DetectorNode(LifecycleNode):
         return self._guarded(self.release, None, state)
 
     def release(self) -> None:
-        """Close the session, if there is one."""
+        """Close the session, if there is one, and give its memory back."""
         session, self._session = self._session, None
         if session is not None:
             session.close()
+            del session
+            trim_heap()
 
     def _configure(self) -> None:
         settings = self._store.checked()

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Parameters -> settings of the parts. No ROS in here: the node and the replay share it."""
 
-import ctypes
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +17,6 @@ from imkd_ros.bridge.sensors import SensorSet, check_topic
 
 #: Farthest range that can be asked for, metres.
 _MAX_RANGE_M = 1000.0
-
-#: glibc's M_TRIM_THRESHOLD and M_MMAP_THRESHOLD, and the sizes to keep: an image is 4 MB.
-_MALLOPT = ((-1, 1 << 29), (-3, 1 << 26))
 
 
 def pipeline_settings(
@@ -100,14 +95,3 @@ def capped(detections: Detections, max_boxes: int) -> Detections:
     if len(detections) <= max_boxes:
         return detections
     return detections.select(np.argsort(-detections.scores, kind="stable")[:max_boxes])
-
-
-def keep_heap() -> bool:
-    """Tell glibc to keep freed memory; return whether there is a glibc that took it."""
-    if not sys.platform.startswith("linux"):
-        return False
-    try:
-        mallopt = ctypes.CDLL("libc.so.6").mallopt
-    except (OSError, AttributeError):
-        return False
-    return all(mallopt(option, size) == 1 for option, size in _MALLOPT)

@@ -330,8 +330,8 @@ _SPECS = (
     ParameterSpec(
         name="memory.keep_heap",
         default=True,
-        description="Tell glibc to keep freed memory: images are megabytes, and giving each back "
-        "costs twice the CPU. No effect on other C libraries.",
+        description="Tell glibc to keep freed memory until clean-up: images are megabytes, and "
+        "giving each back costs twice the CPU. No effect on other C libraries.",
     ),
 )
 

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Parameters -> settings: each reaches the part it is meant for."""
 
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,6 @@ from imkd_core.types import Detections
 from imkd_ros.bridge.assembly import (
     backend_settings,
     capped,
-    keep_heap,
     pipeline_settings,
     thresholds,
 )
@@ -105,11 +103,6 @@ def test_of_too_many_boxes_the_best_stay():
     )
     np.testing.assert_allclose(capped(found, 2).scores, [0.9, 0.7], rtol=1e-6)
     assert capped(found, 4) is found
-
-
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc is Linux's")
-def test_keeping_the_heap_is_no_fault_anywhere():
-    assert keep_heap() in (True, False)
 
 
 def test_the_packages_own_files_are_found(project_root):
