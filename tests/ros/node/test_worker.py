@@ -67,3 +67,47 @@ def test_stopping_drops_what_waits_and_joins_the_thread():
     worker = NewestWorker(print, print, "a worker to stop")
     worker.stop()
     assert not any(thread.name == "a worker to stop" for thread in threading.enumerate())
+
+
+def test_who_hands_over_waits_until_the_job_is_taken():
+    gate, begun = threading.Event(), threading.Semaphore(0)
+
+    def work(job):
+        begun.release()
+        assert gate.wait(5)
+
+    worker = NewestWorker(work, print, "a worker that is handed to")
+    assert worker.hand_over(0)
+    assert begun.acquire(timeout=5)
+    taken = []
+    giver = threading.Thread(target=lambda: taken.append(worker.hand_over(1)))
+    giver.start()
+    giver.join(0.1)
+    assert giver.is_alive()
+    gate.set()
+    giver.join(5)
+    assert taken == [True]
+    assert begun.acquire(timeout=5)
+    worker.stop()
+    assert not worker.hand_over(2), "a thread that has ended takes nothing"
+
+
+def test_what_waits_to_be_handed_over_is_returned_by_stop():
+    gate, begun = threading.Event(), threading.Event()
+
+    def work(job):
+        begun.set()
+        assert gate.wait(5)
+
+    worker = NewestWorker(work, print, "a worker that is stopped")
+    worker.offer(0)
+    assert begun.wait(5)
+    taken = []
+    giver = threading.Thread(target=lambda: taken.append(worker.hand_over(1)))
+    giver.start()
+    while worker._waiting is None:
+        threading.Event().wait(0.01)
+    threading.Timer(0.1, gate.set).start()
+    assert worker.stop() == 1
+    giver.join(5)
+    assert taken == [True]
