@@ -9,9 +9,6 @@ from imkd_core.errors import ImkdError
 
 Job = TypeVar("Job")
 
-#: How often who hands over looks whether the thread still lives, seconds.
-_LOOK_S = 0.5
-
 
 class NewestWorker(Generic[Job]):
     """Runs `work(job)` in a thread of its own; of the jobs that wait only the newest is kept.
@@ -49,26 +46,8 @@ class NewestWorker(Generic[Job]):
             replaced = self._waiting
             self._dropped += replaced is not None
             self._waiting = job
-            self._condition.notify_all()
+            self._condition.notify()
         return replaced
-
-    def hand_over(self, job: Job) -> bool:
-        """Hand in a job and wait until it is taken, by the thread or by `stop`, which returns it.
-
-        For one caller, which offers nothing beside it. It waits for no thread that has ended.
-
-        Returns:
-            False where nobody takes it.
-        """
-        with self._condition:
-            self._waiting = job
-            self._condition.notify_all()
-            while self._waiting is job and not self._is_stopping and self._thread.is_alive():
-                self._condition.wait(_LOOK_S)
-            is_taken = self._waiting is not job
-            if not is_taken:
-                self._waiting = None
-            return is_taken
 
     def check(self) -> None:
         """Raise what ended the thread, if anything did."""
@@ -80,7 +59,7 @@ class NewestWorker(Generic[Job]):
         with self._condition:
             self._is_stopping = True
             waiting, self._waiting = self._waiting, None
-            self._condition.notify_all()
+            self._condition.notify()
         self._thread.join()
         return waiting
 
@@ -102,5 +81,4 @@ class NewestWorker(Generic[Job]):
             while self._waiting is None and not self._is_stopping:
                 self._condition.wait()
             job, self._waiting = self._waiting, None
-            self._condition.notify_all()
             return None if self._is_stopping else job

@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("rclpy")
 
-from imkd_core.errors import BackendError, SensorError
+from imkd_core.errors import BackendError
 from imkd_core.health.degradation import Action, Level, Policy
 from imkd_core.types import RadarCloud, SensorRig
 from imkd_ros.bridge.decoding import PendingFrame, PendingImage
@@ -45,19 +45,15 @@ class Bench:
 
     def __init__(self, policy=None):
         self.told, self.published, self.annotated, self.error = [], [], [], None
-        self.unprepared = None
         self.watched = []
         self.has_subscriber = True
-        self.ready = threading.Semaphore(0)
         self.begun, self.free = threading.Semaphore(0), threading.Event()
         self.free.set()
         self.done = threading.Semaphore(0)
         self.state = InferenceState()
         self.answering = Answering(
             sensors=SENSORS,
-            detector=SimpleNamespace(
-                set_rig=lambda rig: None, prepare=self.prepare, answer=self.detect
-            ),
+            detector=SimpleNamespace(set_rig=lambda rig: None, detect=self.detect),
             class_names=("car",),
             watch=SensorWatch(Tally(), masks_bad_sensors=True),
             outputs=self,
@@ -73,12 +69,6 @@ class Bench:
     def tell(self, status):
         self.told.append(status)
         self.done.release()
-
-    def prepare(self, frame):
-        self.ready.release()
-        if "R" not in frame.radars and self.unprepared is not None:
-            raise self.unprepared
-        return frame
 
     def detect(self, frame):
         self.begun.release()
@@ -121,52 +111,25 @@ def bench():
     bench.answering.stop()
 
 
-def hold(bench, *frames):
-    """Have the network look at the first frame, prepare the second, and let the others wait."""
+def test_of_frames_that_come_too_fast_each_is_told_once(bench):
     bench.free.clear()
+    frames = [frame_of(number) for number in range(4)]
     bench.offer(frames[0])
     assert bench.begun.acquire(timeout=5)
-    assert bench.ready.acquire(timeout=5)
-    bench.offer(frames[1])
-    assert bench.ready.acquire(timeout=5)
-    for frame in frames[2:]:
+    for frame in frames[1:]:
         bench.offer(frame)
-
-
-def test_of_frames_that_come_too_fast_each_is_told_once(bench):
-    frames = [frame_of(number) for number in range(5)]
-    hold(bench, *frames)
-    assert not bench.ready.acquire(timeout=0.1), "no third frame is prepared"
     assert bench.state.is_answering
     bench.free.set()
-    bench.wait(5)
-    assert [bench.outcomes[frame.stamp_ns] for frame in frames] == [
-        "answered",
-        "answered",
+    bench.wait(4)
+    assert list(bench.outcomes.values()) == [
         "replaced by a newer frame",
         "replaced by a newer frame",
+        "answered",
         "answered",
     ]
     assert len(bench.told) == len(bench.outcomes) == bench.state.frames_in
-    assert bench.published == [frames[0].stamp_ns, frames[1].stamp_ns, frames[4].stamp_ns]
-    assert (bench.state.frames_out, bench.state.frames_replaced) == (3, 2)
-    bench.answering.stop()
-    assert not bench.state.is_answering
-
-
-def test_a_frame_that_cannot_be_prepared_is_told_in_its_turn_and_the_next_is_answered(bench):
-    bench.unprepared = SensorError("an image that does not fit")
-    hold(bench, frame_of(0), frame_of(1, "A"), frame_of(2))
-    assert bench.told == []
-    bench.free.set()
-    bench.wait(3)
-    assert list(bench.outcomes.values()) == [
-        "answered",
-        "not answered: an image that does not fit",
-        "answered",
-    ]
-    bench.answering.stop()
-    assert not bench.state.is_answering
+    assert bench.published == [frames[0].stamp_ns, frames[3].stamp_ns]
+    assert (bench.state.frames_out, bench.state.frames_replaced) == (2, 2)
 
 
 def test_a_frame_that_the_network_refuses_is_told_with_the_reason_and_what_it_had(bench):
@@ -181,16 +144,15 @@ def test_a_frame_that_the_network_refuses_is_told_with_the_reason_and_what_it_ha
     assert bench.published == []
 
 
-def test_frames_that_wait_when_the_node_is_deactivated_are_told(bench):
-    frames = [frame_of(number) for number in range(3)]
-    hold(bench, *frames)
+def test_a_frame_that_waits_when_the_node_is_deactivated_is_told(bench):
+    bench.free.clear()
+    bench.offer(frame_of(0))
+    assert bench.begun.acquire(timeout=5)
+    bench.offer(frame_of(1))
     threading.Timer(0.1, bench.free.set).start()
     bench.answering.stop()
-    late = "not answered: the node was deactivated"
-    assert [bench.outcomes[frame.stamp_ns] for frame in frames] == ["answered", late, late]
-    assert len(bench.told) == 3
-    assert bench.published == [frames[0].stamp_ns]
-    assert not bench.state.is_answering
+    assert bench.outcomes[frame_of(1).stamp_ns] == "not answered: the node was deactivated"
+    assert bench.outcomes[frame_of(0).stamp_ns] == "answered"
 
 
 def test_while_nobody_listens_nothing_is_inferred_and_every_frame_is_told(bench):
