@@ -18,7 +18,6 @@ import torch
 from benchmarks.harness import Figure, Report, run_benchmark
 from benchmarks.unseen_drives import THRESHOLDS
 from imkd_core.cli.common import open_nuscenes
-from imkd_core.data.learning.lidar_points import prepare_points
 from imkd_core.data.learning.teaching_datasets import lidar_points
 from imkd_core.data.nuscenes.boxes import score_detections
 from imkd_core.data.nuscenes.reader import SampleRecord
@@ -27,6 +26,7 @@ from imkd_core.model.teacher import Teacher
 from imkd_core.postprocess import decode_boxes
 from imkd_core.recipe import Config
 from imkd_core.training.checkpoint import load_checkpoint
+from imkd_core.training.teachers.teaching_pass import teacher_inputs
 from imkd_core.training.teachers.trained_teachers import load_teacher
 from imkd_core.types import Detections
 
@@ -68,10 +68,7 @@ def detections_of(
     grid, head, found = config.inputs.bev, config.head, {}
     gates = dict.fromkeys(("i_cam", "i_rad"), np.zeros(grid.shape, np.float32))
     for record in records:
-        rng = np.random.default_rng(0)
-        points = lidar_points(record, config)
-        prepared = prepare_points(points, config.inputs, config.teacher, rng)
-        output = teacher(*(torch.from_numpy(prepared[name])[None] for name in ("points", "mask")))
+        output = teacher(*teacher_inputs(teacher, lidar_points(record, config), config))
         best = decode(output.heatmap_logits, output.codes, head, grid)
         arrays = {name: value[0].numpy() for name, value in best._asdict().items()}
         found[record.token] = decode_boxes({**arrays, **gates}, head, record.stamp_ns, THRESHOLDS)

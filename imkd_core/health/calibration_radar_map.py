@@ -153,16 +153,24 @@ def map_verdict(scans: Sequence[StillScan], settings: MapSettings) -> Verdict | 
         scans: of one radar, in the order of time.
         settings: limits.
     """
-    yaw_rad = map_yaw(scans, settings)
+    shown = ", as things show that stand and do not stay in their place"
+    return yaw_verdict(map_yaw(scans, settings), settings.yaw_rad, shown)
+
+
+def yaw_verdict(yaw_rad: float | None, limit_rad: float, shown: str) -> Verdict | None:
+    """Return what an error of a radar's yaw means; None where it is not known.
+
+    Args:
+        yaw_rad: counter-clockwise.
+        limit_rad: a larger one is told.
+        shown: by what, behind "its yaw is off by ... degrees".
+    """
     if yaw_rad is None:
         return None
-    if abs(yaw_rad) <= settings.yaw_rad:
+    if abs(yaw_rad) <= limit_rad:
         return Verdict()
-    return Verdict(
-        fault=TURNED,
-        detail=f"its yaw is off by {np.degrees(yaw_rad):+.1f} degrees, as things show that stand "
-        "and do not stay in their place",
-    )
+    detail = f"its yaw is off by {np.degrees(yaw_rad):+.1f} degrees{shown}"
+    return Verdict(fault=TURNED, detail=detail)
 
 
 def _span_m(scans: Sequence[StillScan]) -> float:

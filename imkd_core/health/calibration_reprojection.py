@@ -22,10 +22,10 @@ from imkd_core.health.calibration_radar_map import (
     StillScan,
     laid_out,
     sharpest_yaw,
+    yaw_verdict,
 )
 from imkd_core.health.calibration_tracks import rays
 from imkd_core.health.calibration_verdict import Verdict
-from imkd_core.health.faults import TURNED
 from imkd_core.types import CameraModel
 
 
@@ -146,13 +146,5 @@ def reprojection_verdict(
         scans: of one radar, in the order of time.
         settings: limits.
     """
-    yaw_rad = reprojection_yaw(places_m, scans, settings)
-    if yaw_rad is None:
-        return None
-    if abs(yaw_rad) <= settings.yaw_rad:
-        return Verdict()
-    return Verdict(
-        fault=TURNED,
-        detail=f"its yaw is off by {np.degrees(yaw_rad):+.1f} degrees against the pictures: it "
-        "sees standing things beside where they show them",
-    )
+    shown = " against the pictures: it sees standing things beside where they show them"
+    return yaw_verdict(reprojection_yaw(places_m, scans, settings), settings.yaw_rad, shown)

@@ -78,7 +78,7 @@ def teach(
     _check_mode(teacher)
     grid = config.inputs.bev
     points = lidar_points(sample, config)
-    output: TeacherOutput = teacher(*_inputs(teacher, points, config))
+    output: TeacherOutput = teacher(*teacher_inputs(teacher, points, config))
     full = config.intensity.full_reflectance or statistics.full_reflectance
     evidence = gather_evidence(within(points, config.inputs), grid, full)
     gate = None if output.gate is None else output.gate[0]
@@ -178,7 +178,7 @@ def _highest_around(
     return np.max(around, axis=0, initial=0).astype(np.float32)
 
 
-def _inputs(teacher: Teacher, points: Float32, config: Config) -> tuple[Tensor, Tensor]:
+def teacher_inputs(teacher: Teacher, points: Float32, config: Config) -> tuple[Tensor, Tensor]:
     """Return a teacher's arguments for one unchanged cloud, a batch of one."""
     rng = np.random.default_rng(0)
     prepared = prepare_points(points, config.inputs, config.teacher, rng)

@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -22,20 +21,10 @@ from imkd_core.health.calibration_camera import (
 )
 from imkd_core.health.faults import SWAPPED, TURNED
 from imkd_core.simulation.rig import make_cameras
+from tests.core.health.turned_camera import about, turned
 
 SETTINGS = CameraSettings()
 CAMERAS = make_cameras((704, 256))
-
-
-def about(axis, degrees):
-    return cv2.Rodrigues(np.radians(degrees) * np.eye(3)[axis])[0]
-
-
-def turned(camera, axis, degrees):
-    """The camera, turned about an axis of the vehicle."""
-    pose = camera.ego_from_cam
-    rotation = about(axis, degrees) @ pose[:3, :3]
-    return replace(camera, ego_from_cam=rigid_transform(rotation, pose[:3, 3]))
 
 
 def drive(camera, *, seed=0, step_m=0.8, yaw_deg=0.0, count=32, moving=0.1, noise_px=0.15):

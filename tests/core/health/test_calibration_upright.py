@@ -27,19 +27,10 @@ from imkd_core.health.calibration_upright import (
 )
 from imkd_core.health.faults import TURNED
 from imkd_core.simulation.rig import make_cameras
+from tests.core.health.turned_camera import about, turned
 
 SETTINGS = UprightSettings()
 CAMERAS = make_cameras((352, 128))
-
-
-def about(axis, degrees):
-    return cv2.Rodrigues(np.radians(degrees) * np.eye(3)[axis])[0]
-
-
-def turned(camera, axis, degrees):
-    pose = camera.ego_from_cam
-    rotation = about(axis, degrees) @ pose[:3, :3]
-    return replace(camera, ego_from_cam=rigid_transform(rotation, pose[:3, 3]))
 
 
 def picture(camera, ends, seed):
