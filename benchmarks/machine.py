@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.harness import time_in_turns
+from imkd_core.runtime.processor import usable_cores
 
 #: Packages whose versions stand beside every figure.
 PACKAGES = (
@@ -70,13 +71,6 @@ def machine_facts() -> dict[str, Any]:
         "packages": {name: v for name in PACKAGES if (v := package_version(name))},
         "gpu": gpu_name(),
     }
-
-
-def usable_cores() -> int:
-    """Return the number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def package_version(name: str) -> str:

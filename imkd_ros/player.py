@@ -73,7 +73,7 @@ class PlayerOptions:
     wait_timeout_s: float = 30.0
     best_effort: tuple[str, ...] = ()
     depth: int = 50
-    clock_period_s: float = 0.01
+    clock_period_s: float = 0.02
     linger_s: float = 0.5
     sent_log: Path | None = None
 

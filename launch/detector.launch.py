@@ -38,7 +38,7 @@ from imkd_core.errors import ImkdError
 from imkd_core.resources import bundle_folder
 from imkd_ros.graph.dds_profile import DdsProfile, choose_profile, named_profile
 from imkd_ros.graph.options import GraphOptions, input_topics
-from imkd_ros.graph.processes import ONE_HEAP
+from imkd_ros.graph.processes import LEAN_PROCESS
 
 SHARE = Path(get_package_share_directory("imkd_ros"))
 CONFIG = SHARE / "config"
@@ -130,7 +130,7 @@ def detector(given: dict[str, str], model: Path) -> LifecycleNode:
         name="imkd_detector",
         namespace=given["namespace"],
         parameters=[given["params"], overrides],
-        additional_env=ONE_HEAP,
+        additional_env=LEAN_PROCESS,
         output="screen",
     )
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from imkd_core.errors import BackendError, BundleError, ConfigError, ImkdError
 from imkd_core.health.check import AMBER, GREEN, RED, Check
+from imkd_core.runtime.processor import inference_threads, usable_cores
 
 if TYPE_CHECKING:
     from imkd_core.runtime.backends import Backend
@@ -64,7 +65,10 @@ def check_vehicle_model(
         yield speed_check(_inference_s(bundle, backend, cameras), frames_hz)
     finally:
         backend.close()
-    yield load_check(os.getloadavg()[0], _cores(), settings.count("model.threads"))
+    cores = usable_cores()
+    yield load_check(
+        os.getloadavg()[0], cores, settings.count("model.threads") or inference_threads(cores)
+    )
 
 
 def no_provider(error: str) -> Check:
@@ -143,9 +147,3 @@ def _inference_s(bundle: "Bundle", backend: "Backend", cameras: int) -> float:
             backend.run(inputs)
         times_s.append(time.monotonic() - start_s)
     return float(np.median(times_s))
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

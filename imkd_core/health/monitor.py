@@ -14,13 +14,14 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from imkd_core.ahead import Ahead
 from imkd_core.geometry import Float64
 from imkd_core.health import camera, radar
 from imkd_core.health.camera import CameraSettings, CameraState
 from imkd_core.health.faults import CERTAIN, FROZEN, Finding
-from imkd_core.health.picture import picture_facts
+from imkd_core.health.picture import PictureFacts, picture_facts
 from imkd_core.health.radar import RadarSettings, RadarState
-from imkd_core.types import Frame
+from imkd_core.types import CameraImage, Frame
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +43,7 @@ class HealthSettings:
 
 
 class SensorHealth:
-    """Watches the frames of one vehicle, in the order of time; not for several threads at once.
+    """Watches the frames of one vehicle, in the order of time; `look_ahead` alone from any thread.
 
     Args:
         settings: limits.
@@ -53,6 +54,7 @@ class SensorHealth:
 
     def __init__(self, settings: HealthSettings | None = None) -> None:
         self._settings = settings or HealthSettings()
+        self._facts: Ahead[PictureFacts] = Ahead()
         self.reset()
 
     def reset(self) -> None:
@@ -67,6 +69,10 @@ class SensorHealth:
     def unusable(self) -> frozenset[str]:
         """Sensors with a fault that leaves no doubt: better left out of the frame."""
         return frozenset(finding.sensor for finding in self.findings if finding.is_certain)
+
+    def look_ahead(self, image: CameraImage) -> None:
+        """Take down the facts of an image whose frame is to come; findings are the same without."""
+        self._facts.note(image, picture_facts(image.pixels))
 
     def look(self, frame: Frame) -> tuple[Finding, ...]:
         """Take in one frame and return the faults that its sensors have now.
@@ -103,7 +109,10 @@ class SensorHealth:
     def _look_at_cameras(self, frame: Frame) -> None:
         settings = self._settings.camera
         images = {n: i for n, i in frame.cameras.items() if self._is_new(n, i.stamp_ns)}
-        facts = {name: picture_facts(image.pixels) for name, image in images.items()}
+        facts = {
+            name: self._facts.find(image) or picture_facts(image.pixels)
+            for name, image in images.items()
+        }
         states = {name: self._cameras.get(name, CameraState()) for name in facts}
         changes = {name: camera.change(states[name], facts[name], settings) for name in facts}
         for name, image in images.items():

@@ -2,14 +2,15 @@
 """The detector: one frame in, its objects out."""
 
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from imkd_core.errors import ImkdError
+from imkd_core.geometry import Float64
 from imkd_core.postprocess import Thresholds, decode_boxes
-from imkd_core.preprocess import effective_cameras, prepare_inputs
+from imkd_core.preprocess import Arrays, effective_cameras, prepare_inputs
 from imkd_core.runtime.backends import Backend
 from imkd_core.runtime.bundle import Bundle
 from imkd_core.runtime.memory import RESET_FAILED, FusedMemory, MemoryFacts
@@ -18,11 +19,31 @@ from imkd_core.types import CameraModel, Detections, Frame, SensorRig
 from imkd_core.view_lut import ViewGeometry
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Prepared:
+    """A frame as the network takes it, made by `Detector.prepare` for one `Detector.answer`.
+
+    Attributes:
+        stamp_ns: reference time of the frame.
+        odom_from_ego: (4, 4) pose at that time; None where it is not known.
+        inputs: the network's, but for what is remembered.
+        thresholds: what is reported of it.
+        preprocess_ms: that it took.
+    """
+
+    stamp_ns: int
+    odom_from_ego: Float64 | None
+    inputs: Arrays
+    thresholds: Thresholds
+    preprocess_ms: float
+
+
 class Detector:
     """Runs a bundle on frames of one rig.
 
-    `set_rig`, `thresholds` and `reset_memory` may be used from another thread than `detect`; they
-    hold from the next frame on.
+    `detect` is `prepare` and `answer`. The two may run in two threads, so that a frame is prepared
+    while the network looks at the one before. `set_rig`, `thresholds` and `reset_memory` may be
+    used from any thread; they hold from the next frame on.
 
     A model with a memory remembers the frames that it was given, so they are to come in the order
     of time, each with its `odom_from_ego`; see `runtime.memory`.
@@ -53,7 +74,7 @@ class Detector:
         self._rig = rig
         self._views = ViewCache(bundle.inputs)
         self._stand_in = _stand_in(bundle.inputs.image_width_px, bundle.inputs.image_height_px)
-        self._images: NDArray[np.uint8] | None = None
+        self._free: list[NDArray[np.uint8]] = []
         self._memory = FusedMemory(bundle.inputs.memory, bundle.inputs.bev, remembers)
         self.thresholds = thresholds or bundle.thresholds
 
@@ -111,28 +132,63 @@ class Detector:
                 does not fit its calibration.
             BackendError: the network does not take this rig, or returned nonsense.
         """
+        return self.answer(self.prepare(frame), memory)
+
+    def prepare(self, frame: Frame) -> Prepared:
+        """Make the network's inputs of a frame; see `detect`.
+
+        Raises:
+            SensorError: the frame holds a sensor that the rig does not know, or an image that
+                does not fit its calibration.
+        """
         rig, thresholds = self._rig, self._thresholds
         rig = rig if rig.cameras else self._blind(rig)
-        memory = self._memory if memory is None else memory
-        ticks_ns = [time.perf_counter_ns()]
+        begin_ns = time.perf_counter_ns()
         geometry = self._geometry(frame, rig)
         images = self._image_buffer(len(rig.cameras))
         inputs = prepare_inputs(frame, rig, self._bundle.inputs, geometry, images)
-        inputs |= memory.recall(frame.stamp_ns, frame.odom_from_ego)
+        return Prepared(
+            stamp_ns=frame.stamp_ns,
+            odom_from_ego=frame.odom_from_ego,
+            inputs=inputs,
+            thresholds=thresholds,
+            preprocess_ms=(time.perf_counter_ns() - begin_ns) * 1e-6,
+        )
+
+    def answer(self, prepared: Prepared, memory: FusedMemory | None = None) -> Detections:
+        """Find objects in a frame that was prepared; see `detect`.
+
+        Args:
+            prepared: by this detector, and not answered yet: its images are written over after.
+            memory: used instead of the detector's own, by a caller with several sequences.
+
+        Raises:
+            BackendError: the network does not take this rig, or returned nonsense.
+        """
+        memory = self._memory if memory is None else memory
+        ticks_ns = [time.perf_counter_ns()]
+        recalled = memory.recall(prepared.stamp_ns, prepared.odom_from_ego)
         ticks_ns.append(time.perf_counter_ns())
         try:
-            outputs = self._backend.run(inputs)
+            outputs = self._backend.run({**prepared.inputs, **recalled})
             ticks_ns.append(time.perf_counter_ns())
-            detections = decode_boxes(outputs, self._bundle.head, frame.stamp_ns, thresholds)
+            head = self._bundle.head
+            detections = decode_boxes(outputs, head, prepared.stamp_ns, prepared.thresholds)
         except ImkdError:
             memory.reset(RESET_FAILED)
             raise
+        finally:
+            self._free.append(prepared.inputs["images"])  # type: ignore[arg-type]
         if self._bundle.inputs.memory.frames:
-            memory.keep(frame.stamp_ns, frame.odom_from_ego, outputs["memory"])
+            memory.keep(prepared.stamp_ns, prepared.odom_from_ego, outputs["memory"])
         ticks_ns.append(time.perf_counter_ns())
-        spent_ms = (np.diff(ticks_ns) * 1e-6).tolist()
-        stages = ("preprocess", "inference", "decode")
-        return replace(detections, stage_ms=dict(zip(stages, spent_ms, strict=True)))
+        recall_ms, inference_ms, decode_ms = (np.diff(ticks_ns) * 1e-6).tolist()
+        stage_ms = {
+            "preprocess": prepared.preprocess_ms + recall_ms,
+            "inference": inference_ms,
+            "decode": decode_ms,
+        }
+        return replace(detections, stage_ms=stage_ms)
 
     def _geometry(self, frame: Frame, rig: SensorRig) -> ViewGeometry:
         """Return the look-up table; what moved or is calibrated anew is rebuilt."""
@@ -144,12 +200,13 @@ class Detector:
         return SensorRig(cameras={"": self._stand_in}, radars=rig.radars)
 
     def _image_buffer(self, cameras: int) -> NDArray[np.uint8]:
-        """Return the array that every frame's images are written to: `run` is done with it."""
-        if self._images is None or len(self._images) != cameras:
-            spec = self._bundle.inputs
-            shape = (cameras, 3, spec.image_height_px, spec.image_width_px)
-            self._images = np.empty(shape, np.uint8)
-        return self._images
+        """Return an array for a frame's images: one that the network is done with, or a new one."""
+        while self._free:
+            images = self._free.pop()
+            if len(images) == cameras:
+                return images
+        spec = self._bundle.inputs
+        return np.empty((cameras, 3, spec.image_height_px, spec.image_width_px), np.uint8)
 
 
 def _stand_in(width_px: int, height_px: int) -> CameraModel:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What this machine's processor can do."""
 
+import os
 from pathlib import Path
 
 #: Where Linux tells the processor's features.
@@ -8,6 +9,30 @@ _CPUINFO = Path("/proc/cpuinfo")
 
 #: Features that add up products of 8-bit numbers in 32 bits: Intel's and AMD's, and ARM's.
 _INT8_FEATURES = frozenset(("avx512_vnni", "avx_vnni", "amx_int8", "asimddp"))
+
+
+#: More threads than this bring one frame little.
+MOST_THREADS = 4
+
+
+def usable_cores() -> int:
+    """Return the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def inference_threads(cores: int) -> int:
+    """Return how many threads infer best beside everything else that a vehicle's node does.
+
+    One core is left to messages, images and the other processes: on two cores a second thread
+    shortens an inference by a third where nothing else runs, and lengthens it in the live graph
+    (`python -m benchmarks.live_graph --set model.threads=...`).
+
+    Args:
+        cores: that are there.
+    """
+    return max(1, min(MOST_THREADS, cores - 1))
 
 
 def has_int8_products(cpuinfo: Path = _CPUINFO) -> bool:

@@ -9,6 +9,7 @@ from imkd_core.config import InputSpec
 from imkd_core.postprocess import Thresholds
 from imkd_core.runtime.backends import BackendSettings
 from imkd_core.runtime.bundle import Bundle
+from imkd_core.runtime.processor import inference_threads, usable_cores
 from imkd_core.runtime.slots import SyncSettings
 from imkd_core.types import Detections
 from imkd_ros.bridge.parameters import NodeSettings, class_values
@@ -67,7 +68,7 @@ def backend_settings(settings: NodeSettings, cameras: int = 0) -> BackendSetting
         cameras=cameras or None,
         engine_folder=Path(folder).expanduser() if folder else None,
         role=settings.text("model.precision"),
-        threads=settings.count("model.threads"),
+        threads=settings.count("model.threads") or inference_threads(usable_cores()),
         allow_spinning=settings.flag("model.allow_spinning"),
         providers=tuple(name.strip() for name in settings.text("model.provider").split(",")),
         openvino_precision=settings.text("model.openvino_precision"),

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Images that were let in by their headers, and the threads that decode them. No ROS in here.
 
-    pool = DecodePool(threads=1)
+    pool = DecodePool(threads=1, look_ahead=watch.look_ahead)
     image = PendingImage("CAM_FRONT", stamp_ns, decode, on_refusal)
     pool.submit(image)          # decoded while the frame before is inferred
     ...
@@ -72,18 +72,20 @@ class PendingImage:
         """Whether it was decoded or refused; true only once that is over."""
         return not self._lock.locked() and self._decode is None
 
-    def settle(self, *, wait: bool) -> None:
+    def settle(self, *, wait: bool, then: Callable[[CameraImage], None] | None = None) -> None:
         """Decode the image here, unless that was done.
 
         Args:
             wait: for another thread that is about it; else return at once then.
+            then: called with the image if it was decoded here; whoever waits for it waits for
+                that as well.
         """
         if not self._lock.acquire(blocking=wait):
             return
         try:
             decode, self._decode = self._decode, None
             if decode is not None:
-                self._run(decode)
+                self._run(decode, then)
         finally:
             self._lock.release()
 
@@ -92,18 +94,22 @@ class PendingImage:
 
         Raises:
             SensorError: its data are corrupt.
-            BaseException: whatever else `decode` raised in any thread: a bug.
+            BaseException: whatever else `decode` or `then` raised in any thread: a bug.
         """
         self.settle(wait=True)
         if isinstance(self._result, CameraImage):
             return self._result
         raise self._result or RuntimeError("an image that was settled is decoded or refused")
 
-    def _run(self, decode: Callable[[], Pixels]) -> None:
+    def _run(
+        self, decode: Callable[[], Pixels], then: Callable[[CameraImage], None] | None
+    ) -> None:
         try:
             pixels = decode()
-            stamp_ns = self.stamp_ns
-            self._result = CameraImage(sensor=self.sensor, stamp_ns=stamp_ns, pixels=pixels)
+            image = CameraImage(sensor=self.sensor, stamp_ns=self.stamp_ns, pixels=pixels)
+            if then is not None:
+                then(image)
+            self._result = image
         except ImkdError as error:
             self._result = error
             if self._on_refusal is not None:
@@ -169,12 +175,16 @@ class DecodePool:
 
     Args:
         threads: how many; 0 = none: whoever needs an image decodes it.
+        look_ahead: called in them with each image that they decoded.
 
     The threads start with the first image and end with `close`.
     """
 
-    def __init__(self, threads: int) -> None:
+    def __init__(
+        self, threads: int, look_ahead: Callable[[CameraImage], None] | None = None
+    ) -> None:
         self._size = threads
+        self._look_ahead = look_ahead
         self._condition = threading.Condition()
         self._waiting: deque[weakref.ref[PendingImage]] = deque()
         self._threads: list[threading.Thread] = []
@@ -218,7 +228,7 @@ class DecodePool:
         image = self._take()
         if image is None:
             return False
-        image.settle(wait=False)
+        image.settle(wait=False, then=self._look_ahead)
         return True
 
     def _take(self) -> PendingImage | None:

@@ -124,10 +124,11 @@ _SPECS = (
     ),
     ParameterSpec(
         name="model.threads",
-        default=2,
-        low=1,
+        default=0,
+        low=0,
         high=64,
-        description="Threads of the inference backend.",
+        description="Threads of the inference backend; 0 = one less than there are cores, which "
+        "leaves one to messages and images, and four at most.",
     ),
     ParameterSpec(
         name="model.allow_spinning",

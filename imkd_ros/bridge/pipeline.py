@@ -39,7 +39,7 @@ from imkd_core.health.degradation import MISSING_UNCALIBRATED
 from imkd_core.runtime.slots import DROP_RESET, Slot, Unmade
 from imkd_core.runtime.synchronizer import SlotSynchronizer
 from imkd_core.runtime.transform_tree import TransformTree
-from imkd_core.types import RadarCloud, SensorRig
+from imkd_core.types import CameraImage, RadarCloud, SensorRig
 from imkd_ros.bridge.calibration import CalibrationStore
 from imkd_ros.bridge.decoding import DecodePool, PendingFrame, PendingImage
 from imkd_ros.bridge.message_filters_sync import MessageFiltersSynchronizer
@@ -60,11 +60,21 @@ _MOST_UNMADE = 64
 class Pipeline:
     """Turns messages into frames; the module's docstring shows how.
 
+    Args:
+        sensors: the sensor set.
+        settings: how messages become frames.
+        look_ahead: called with each image that a thread of the pool decoded.
+
     Raises:
         ConfigError: `message_filters` is asked for and not installed.
     """
 
-    def __init__(self, sensors: SensorSet, settings: PipelineSettings) -> None:
+    def __init__(
+        self,
+        sensors: SensorSet,
+        settings: PipelineSettings,
+        look_ahead: Callable[[CameraImage], None] | None = None,
+    ) -> None:
         self._sensors = sensors
         self._settings = settings
         self._sync: SlotSynchronizer | MessageFiltersSynchronizer = (
@@ -87,7 +97,7 @@ class Pipeline:
         self._readers = Readers(
             sensors, self._calibration, self._motion, self.tally, settings.decode_width_px
         )
-        self._pool = DecodePool(settings.decode_threads)
+        self._pool = DecodePool(settings.decode_threads, look_ahead)
 
     @property
     def topics(self) -> tuple[str, ...]:

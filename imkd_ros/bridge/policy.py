@@ -78,6 +78,11 @@ class Judged:
     action: Action
     status: FrameStatus
 
+    @property
+    def asked(self) -> Frame | None:
+        """The frame that the network is to answer; None where the policy asks for no answer."""
+        return self.frame if self.action == Action.PUBLISH else None
+
     def answered(
         self, detect: Callable[[Frame], Detections], class_names: tuple[str, ...]
     ) -> Detections | None:
@@ -90,8 +95,10 @@ class Judged:
         Raises:
             ImkdError: whatever `detect` raises.
         """
-        if self.action == Action.PUBLISH and self.frame is not None:
-            return detect(self.frame)
+        return self.unasked(class_names) if self.asked is None else detect(self.asked)
+
+    def unasked(self, class_names: tuple[str, ...]) -> Detections | None:
+        """Return what is published without the network: no boxes, or None for nothing at all."""
         if self.action == Action.PUBLISH_EMPTY:
             return no_boxes(self.status.stamp_ns, class_names)
         return None

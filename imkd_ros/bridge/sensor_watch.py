@@ -8,7 +8,7 @@ import threading
 
 from imkd_core.health.faults import Finding
 from imkd_core.health.monitor import SensorHealth, without
-from imkd_core.types import Frame
+from imkd_core.types import CameraImage, Frame
 from imkd_ros.bridge.tally import FRAMES, Tally
 
 
@@ -33,6 +33,10 @@ class SensorWatch:
         self._lock = threading.Lock()
         self.findings: tuple[Finding, ...] = ()
         self.masked: frozenset[str] = frozenset()
+
+    def look_ahead(self, image: CameraImage) -> None:
+        """Look at an image whose frame is to come; from any thread, also beside `admit`."""
+        self._health.look_ahead(image)
 
     def admit(self, frame: Frame) -> Frame | None:
         """Return what is to be answered of a frame; None where no sensor of it can be used.

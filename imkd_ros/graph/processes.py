@@ -15,10 +15,15 @@ from typing import Any
 #: How long a process may take to end after SIGINT, and after SIGTERM; then it is killed.
 INTERRUPT_GRACE_S, TERMINATE_GRACE_S = 10.0, 3.0
 
+#: Read by libraries when a process starts, and too late to be set by it.
+#:
 #: All threads share one heap. Else glibc gives new threads heaps of their own in turns, up to eight
 #: a core; each grows to the most that a thread ever needed, and a node that is configured anew
-#: again and again grows for a long time. It is read when a process starts.
-ONE_HEAP = {"MALLOC_ARENA_MAX": "1"}
+#: again and again grows for a long time.
+#:
+#: numpy's matrix products take one thread. Those of the node are small; OpenBLAS would share each
+#: out to all cores and spin on them while it waits, and the network waits for a core meanwhile.
+LEAN_PROCESS = {"MALLOC_ARENA_MAX": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 #: Lines of a log that are shown when a process failed.
 TAIL_LINES = 25
@@ -36,7 +41,7 @@ class Processes:
     def __init__(self, log_folder: Path | None, environment: Mapping[str, str]) -> None:
         self._log_folder = log_folder
         owner = {"IMKD_SUPERVISOR_PID": str(os.getpid())}
-        self._environment = {**ONE_HEAP, **environment, **owner}
+        self._environment = {**LEAN_PROCESS, **environment, **owner}
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._ended: dict[str, int] = {}
         self._stopped: set[str] = set()

@@ -1,13 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Frames in, boxes and statuses out, in a thread of its own: the newest frame wins."""
+"""Frames in, boxes and statuses out: the newest frame wins.
 
+Two threads take turns with a frame: one waits for its images, looks at the sensors and prepares the
+network's inputs; the other infers, decodes and publishes. While the network looks at a frame the
+next is prepared; a newer one that is ready before its turn takes its place.
+"""
+
+import threading
 import time
 from dataclasses import dataclass, replace
 
 from imkd_core.errors import ImkdError
-from imkd_core.health.degradation import REPLACED, Action, Policy, not_answered
-from imkd_core.runtime.detector import Detector
-from imkd_core.types import Detections, Frame, SensorRig
+from imkd_core.health.degradation import REPLACED, Action, FrameStatus, Policy, not_answered
+from imkd_core.runtime.detector import Detector, Prepared
+from imkd_core.types import CameraImage, Detections, Frame, SensorRig
 from imkd_ros.bridge.assembly import capped
 from imkd_ros.bridge.decoding import PendingFrame
 from imkd_ros.bridge.policy import Judged, judge, no_boxes, status_of
@@ -27,12 +33,42 @@ _BLIND_AGE_NS = 500_000_000
 
 @dataclass(frozen=True, kw_only=True)
 class _Job:
-    """A frame for the inference thread, with the rig it belongs to."""
+    """A frame to be answered, with the rig it belongs to."""
 
     frame: PendingFrame
     rig: SensorRig
     sync_ms: float
     offered_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Ready:
+    """A frame for the inference thread.
+
+    Attributes:
+        job: as it was offered.
+        judged: what is to be done with it.
+        prepared: for the network; None where it is not asked.
+        queue_ms: that it waited to be prepared.
+        images_ms: that it waited for its images.
+        ready_s: since when it waits for the network.
+    """
+
+    job: _Job
+    judged: Judged
+    prepared: Prepared | None
+    queue_ms: float
+    images_ms: float
+    ready_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Refused:
+    """A frame that could not be prepared, told by the inference thread when its turn comes."""
+
+    job: _Job
+    status: FrameStatus
+    error: ImkdError
 
 
 class Answering:
@@ -81,29 +117,39 @@ class Answering:
         self.max_boxes = max_boxes
         self._mosaic = mosaic
         self._calibration = calibration
-        self._worker: NewestWorker[_Job] | None = None
+        self._preparing: NewestWorker[_Job] | None = None
+        self._inferring: NewestWorker[_Ready | _Refused] | None = None
+        self._in_hand = 0
+        self._in_hand_lock = threading.Lock()
         self._newest_ns = 0
 
     def start(self) -> None:
-        """Start the thread."""
+        """Start the threads."""
         self._state.refusal = self._state.withheld = ""
         self._newest_ns = 0
         self._status.start()
-        self._worker = NewestWorker(self._work, self._on_refusal, "imkd_inference")
+        self._inferring = NewestWorker(self._answer, self._on_refusal, "imkd_inference")
+        self._preparing = NewestWorker(self._prepare, self._on_refusal, "imkd_prepare")
 
     def stop(self) -> None:
-        """Let the frame in hand finish, drop the one that waits, and join the threads."""
-        worker, self._worker = self._worker, None
-        waiting = None if worker is None else worker.stop()
+        """Let the network's frame in hand finish, drop those that wait, and join the threads."""
+        deactivated = not_answered("the node was deactivated")
+        preparing, self._preparing = self._preparing, None
+        waiting = None if preparing is None else preparing.stop()
         if waiting is not None:
-            self._tell(waiting.frame, not_answered("the node was deactivated"))
+            self._tell(waiting.frame, deactivated)
+        inferring, self._inferring = self._inferring, None
+        ready = None if inferring is None else inferring.stop()
+        if ready is not None:
+            self._drop(ready.job, deactivated)
         self._mosaic.stop()
         self._calibration.stop()
 
     def check(self) -> None:
         """Raise what ended the thread, if anything did."""
-        if self._worker is not None:
-            self._worker.check()
+        for worker in (self._preparing, self._inferring):
+            if worker is not None:
+                worker.check()
         self._mosaic.check()
         self._calibration.check()
 
@@ -116,7 +162,7 @@ class Answering:
             now_ns: time now.
         """
         self._state.frames_in += 1
-        if self._worker is None:
+        if self._preparing is None:
             return
         if not self._outputs.has_subscriber:
             self._tell(frame, IDLE)
@@ -127,10 +173,15 @@ class Answering:
             sync_ms=(now_ns - frame.stamp_ns) * 1e-6,
             offered_s=time.perf_counter(),
         )
-        replaced = self._worker.offer(job)
+        replaced = self._preparing.offer(job)
         if replaced is not None:
             self._state.frames_replaced += 1
             self._tell(replaced.frame, REPLACED)
+
+    def look_ahead(self, image: CameraImage) -> None:
+        """Look at an image before its frame is whole; for the threads that decode."""
+        if self._outputs.has_subscriber:
+            self._watch.look_ahead(image)
 
     def publish_blind(self, now_ns: int) -> bool:
         """Publish an empty array while there is no frame, where the policy wants one.
@@ -152,38 +203,82 @@ class Answering:
         self._newest_ns = detections.stamp_ns
         return self._outputs.publish(detections)
 
-    def _work(self, job: _Job) -> None:
-        """Answer one frame; runs in the inference thread."""
-        self._state.is_answering = True
+    def _prepare(self, job: _Job) -> None:
+        """Make a frame ready and hand it over; runs in a thread of its own."""
+        self._take_in_hand(1)
+        ready = self._prepared(job)
+        replaced = None if self._inferring is None else self._inferring.offer(ready)
+        if replaced is not None:
+            self._state.frames_replaced += 1
+            self._drop(replaced.job, REPLACED)
+
+    def _drop(self, job: _Job, outcome: str) -> None:
+        """Tell of a frame in hand that its turn does not come."""
+        self._tell(job.frame, outcome)
+        self._take_in_hand(-1)
+
+    def _prepared(self, job: _Job) -> _Ready | _Refused:
         begin_s = time.perf_counter()
-        judged = None
+        judged = prepared = None
         try:
             judged = judge(job.frame, self._watch, self._sensors, self.policy)
             images_ms = (time.perf_counter() - begin_s) * 1e3
             self._detector.set_rig(job.rig)
-            detections = judged.answered(self._detector.detect, self._class_names)
+            if judged.asked is not None:
+                prepared = self._detector.prepare(judged.asked)
         except ImkdError as error:
             known = status_of(job.frame, self._sensors, "") if judged is None else judged.status
-            self._status.tell(replace(known, outcome=not_answered(str(error))))
-            raise
+            return _Refused(job=job, status=known, error=error)
+        return _Ready(
+            job=job,
+            judged=judged,
+            prepared=prepared,
+            queue_ms=(begin_s - job.offered_s) * 1e3,
+            images_ms=images_ms,
+            ready_s=time.perf_counter(),
+        )
+
+    def _answer(self, item: _Ready | _Refused) -> None:
+        """Do with one frame what is to be done; runs in the inference thread."""
+        try:
+            if isinstance(item, _Refused):
+                self._status.tell(replace(item.status, outcome=not_answered(str(item.error))))
+                raise item.error
+            self._answer_ready(item)
         finally:
-            self._state.is_answering = False
+            self._take_in_hand(-1)
+
+    def _answer_ready(self, ready: _Ready) -> None:
+        job, judged = ready.job, ready.judged
+        queue_ms = ready.queue_ms + (time.perf_counter() - ready.ready_s) * 1e3
+        if ready.prepared is None:
+            detections = judged.unasked(self._class_names)
+        else:
+            try:
+                detections = self._detector.answer(ready.prepared)
+            except ImkdError as error:
+                self._status.tell(replace(judged.status, outcome=not_answered(str(error))))
+                raise
         self._state.refusal = ""
         if judged.action != Action.PUBLISH or detections is None:
             self._withhold(job, judged, detections)
         else:
-            self._finish(job, judged, detections, begin_s, images_ms)
+            self._finish(job, judged, detections, {"queue": queue_ms, "images": ready.images_ms})
+
+    def _take_in_hand(self, change: int) -> None:
+        with self._in_hand_lock:
+            self._in_hand += change
+            self._state.is_answering = self._in_hand > 0
 
     def _finish(
-        self, job: _Job, judged: Judged, detections: Detections, begin_s: float, images_ms: float
+        self, job: _Job, judged: Judged, detections: Detections, waited_ms: dict[str, float]
     ) -> None:
         """Publish an answer and what it took."""
         published = capped(detections, self.max_boxes)
         publish_ms = self._publish(published)
         stage_ms = {
             "sync": job.sync_ms,
-            "queue": (begin_s - job.offered_s) * 1e3,
-            "images": images_ms,
+            **waited_ms,
             **detections.stage_ms,
             "publish": publish_ms,
             "total": job.sync_ms + (time.perf_counter() - job.offered_s) * 1e3,

@@ -14,6 +14,7 @@ from imkd_core.resources import bundle_folder, sensors_file
 from imkd_core.runtime.backends import open_backend
 from imkd_core.runtime.bundle import load_bundle
 from imkd_core.runtime.detector import Detector
+from imkd_core.types import CameraImage
 from imkd_ros.bridge.assembly import backend_settings, pipeline_settings, thresholds
 from imkd_ros.bridge.calibration_watch import CalibrationWatch
 from imkd_ros.bridge.decoding import PendingFrame
@@ -72,7 +73,7 @@ class Session:
         self._sensors = sensors = load_sensor_set(sensors_file(settings.text("sensors_file")))
         self._bundle = load_bundle(bundle_folder(settings.text("model.bundle")))
         self._pipeline = Pipeline(
-            sensors, pipeline_settings(settings, sensors, self._bundle.inputs)
+            sensors, pipeline_settings(settings, sensors, self._bundle.inputs), self._look_ahead
         )
         limits = thresholds(settings, self._bundle)
         self._state = InferenceState()
@@ -219,6 +220,11 @@ class Session:
         is_idle = self._poll_timer is not None and self._poll_timer.is_canceled()
         if is_idle and self._pipeline.next_deadline_ns is not None:
             self._poll_timer.reset()
+
+    def _look_ahead(self, image: CameraImage) -> None:
+        """Look at an image before its frame is whole; runs in a thread that decodes."""
+        if self._state.is_active:
+            self._answering.look_ahead(image)
 
     def _on_poll(self) -> None:
         """Send off the frames whose time is up; rest while none waits."""

@@ -209,7 +209,7 @@ def test_reset_is_a_service(make_bench):
     ("name", "value", "words"),
     [
         ("sync.deadline_ms", -3.0, ["sync.deadline_ms", "1 to 5000"]),
-        ("model.threads", "two", ["model.threads", "1 to 64"]),
+        ("model.threads", "two", ["model.threads", "0 to 64"]),
         ("model.precision", "int3", ["model.precision", "'fp32'"]),
         ("model.thread", 2, ["model.thread", "did you mean 'model.threads'"]),
         ("post.class_score_thresholds", "tram=0.3", ["post.class_score_thresholds", "car"]),

@@ -190,13 +190,13 @@ def test_a_refused_configure_ends_everything_with_the_reason(
     prefix, project_root, tmp_path, bundle
 ):
     wrong = tmp_path / "wrong.param.yaml"
-    wrong.write_text("/**:\n  ros__parameters:\n    model.threads: 0\n", encoding="utf-8")
+    wrong.write_text("/**:\n  ros__parameters:\n    model.threads: -1\n", encoding="utf-8")
     with launched(prefix, project_root, tmp_path, f"model:={bundle}", f"params:={wrong}") as (
         process,
         log,
     ):
         assert process.wait(30) == 1
-    assert "'model.threads' must be a whole number from 1 to 64" in log()
+    assert "'model.threads' must be a whole number from 0 to 64" in log()
     assert "refused to configure" in log()
     assert not any(is_alive(i) for i in process_ids(log, "detector_node"))
 

@@ -34,6 +34,7 @@ from imkd_core.cli.replaying.one_bag import (
 from imkd_core.cli.replaying.plan import Keys, ReplayPlan, common_keys, recording_keys
 from imkd_core.errors import DataError, ImkdError
 from imkd_core.evaluation.replay_report_files import FRAMES
+from imkd_core.runtime.processor import MOST_THREADS, usable_cores
 
 #: Told of a recording that is done, and of how many of all are.
 Tell = Callable[[str, int, int], None]
@@ -118,8 +119,8 @@ def threads_of(plan: ReplayPlan, workers: int) -> int:
 
     The number changes no box: every product of the model is summed by one thread.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, min(plan.settings.count("model.threads"), (cores or 1) // workers))
+    cores = usable_cores() // workers
+    return max(1, min(plan.settings.count("model.threads") or MOST_THREADS, cores))
 
 
 def run_task(plan: ReplayPlan, runner: Runner, task: Task) -> str:

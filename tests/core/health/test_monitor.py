@@ -4,6 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from imkd_core.health import monitor
 from imkd_core.health.faults import BLACK, EMPTY, FROZEN
 from imkd_core.health.monitor import SensorHealth, without
 from imkd_core.types import CameraImage, Frame, RadarCloud
@@ -143,3 +144,21 @@ def test_a_frame_without_some_sensors_keeps_the_others_as_they_are(rng):
     assert set(left.radars) == set()
     assert left.cameras["back"] is frame.cameras["back"]
     assert left.stamp_ns == frame.stamp_ns
+
+
+def test_what_was_looked_at_ahead_is_not_looked_at_again_and_findings_are_the_same(
+    rng, monkeypatch
+):
+    black = np.zeros((128, 352, 3), np.uint8)
+    frames = [frame_at(n, rng, front=black + np.uint8(n % 3)) for n in range(6)]
+    plain = SensorHealth()
+    expected = [plain.look(frame) for frame in frames]
+    assert expected[-1]
+    looked, real = [], monitor.picture_facts
+    monkeypatch.setattr(monitor, "picture_facts", lambda pixels: looked.append(1) or real(pixels))
+    health = SensorHealth()
+    for frame, findings in zip(frames, expected, strict=True):
+        for image in frame.cameras.values():
+            health.look_ahead(image)
+        assert health.look(frame) == findings
+    assert len(looked) == 2 * len(frames)

@@ -44,7 +44,7 @@ class Recorder:
         self._backend = backend
 
     def run(self, inputs):
-        self.inputs.append(dict(inputs))
+        self.inputs.append({name: value.copy() for name, value in inputs.items()})
         return self._backend.run(inputs)
 
     def close(self):
@@ -108,6 +108,22 @@ def test_the_same_frame_gives_the_same_boxes(bundle, backend):
     first, second = detector.detect(frame_of(RIG)), detector.detect(frame_of(RIG))
     np.testing.assert_array_equal(first.center_m, second.center_m)
     np.testing.assert_array_equal(first.scores, second.scores)
+
+
+def test_a_frame_is_prepared_while_another_waits_for_its_answer(bundle, backend):
+    recorder = Recorder(backend)
+    detector = Detector(bundle, recorder, RIG)
+    frames = [frame_of(RIG, seed) for seed in range(3)]
+    for frame in frames:
+        detector.detect(frame)
+    first, second = detector.prepare(frames[0]), detector.prepare(frames[1])
+    detector.answer(first)
+    third = detector.prepare(frames[2])
+    detector.answer(second)
+    detector.answer(third)
+    for apart, overlapped in zip(recorder.inputs[:3], recorder.inputs[3:], strict=True):
+        np.testing.assert_array_equal(apart["images"], overlapped["images"])
+        np.testing.assert_array_equal(apart["radar_grid"], overlapped["radar_grid"])
 
 
 def test_the_geometry_is_built_once_for_a_rig_at_rest(bundle, backend):
@@ -305,6 +321,17 @@ def test_a_model_with_a_memory_is_given_what_it_said_before(remembering, kind):
     assert [past(detector.detect(moment(step))) for step in range(5)] == EXPECTED[kind]
     facts = detector.memory
     assert (facts.kind, facts.maps) == (kind, MEMORIES[kind].frames)
+
+
+@pytest.mark.parametrize("kind", MEMORIES)
+def test_a_frame_that_is_prepared_early_is_given_what_the_one_before_it_said(remembering, kind):
+    detector = Detector(remembering[kind], open_backend(remembering[kind]), RIG)
+    found, ready = [], detector.prepare(moment(0))
+    for step in range(1, 6):
+        following = detector.prepare(moment(step))
+        found.append(past(detector.answer(ready)))
+        ready = following
+    assert found == EXPECTED[kind]
 
 
 def test_a_model_without_memory_answers_frames_without_poses_in_any_order(bundle, backend):

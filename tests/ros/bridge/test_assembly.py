@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Parameters -> settings: each reaches the part it is meant for."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +58,14 @@ def test_threads_and_precision_reach_the_backend():
         settings(model__threads=3, model__precision="fp16", model__allow_spinning=True)
     )
     assert (found.threads, found.role, found.allow_spinning) == (3, "fp16", True)
+
+
+@pytest.mark.parametrize(("cores", "threads"), [(1, 1), (2, 1), (3, 2), (5, 4), (64, 4)])
+def test_by_default_one_core_is_left_to_everything_else(monkeypatch, cores, threads):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(cores), raising=False)
+    assert settings().count("model.threads") == 0
+    assert backend_settings(settings()).threads == threads
+    assert backend_settings(settings(model__threads=3)).threads == 3
 
 
 def test_what_runs_the_model_reaches_the_backend():

@@ -251,3 +251,50 @@ def test_rgb8_needs_no_decoding_and_other_encodings_wait():
     pixels = np.zeros((40, 64, 3), np.uint8)
     assert admit_image(image(pixels, "rgb8"), "front").is_settled
     assert not admit_image(image(pixels, "bgr8"), "front").is_settled
+
+
+def test_a_pool_looks_at_what_it_decoded_and_who_waits_for_the_image_waits_for_that_too():
+    looked, begun, gate = [], threading.Event(), threading.Event()
+
+    def look(image):
+        begun.set()
+        assert gate.wait(WAIT_S)
+        looked.append((threading.current_thread().name, image))
+
+    pool = DecodePool(threads=1, look_ahead=look)
+    image = pending(Decoder(3))
+    pool.submit(image)
+    assert begun.wait(WAIT_S)
+    assert not image.is_settled
+    gate.set()
+    waited = image.image()
+    assert looked == [("imkd_decode_0", waited)]
+    pool.close()
+
+
+def test_what_is_decoded_by_the_one_who_needs_it_or_is_refused_is_not_looked_at():
+    looked = []
+    pool = DecodePool(threads=1, look_ahead=looked.append)
+    own, corrupt = pending(Decoder(3)), pending(Decoder(error=SensorError("corrupt")))
+    own.image()
+    pool.submit(own)
+    pool.submit(corrupt)
+    settle_all(pool)
+    pool.close()
+    assert [int(image.pixels[0, 0, 0]) for image in looked] == [Decoder().value]
+
+
+def test_what_breaks_while_looking_ahead_is_raised_where_the_image_is_needed():
+    begun = threading.Event()
+
+    def look(image):
+        begun.set()
+        raise ZeroDivisionError("facts")
+
+    pool = DecodePool(threads=1, look_ahead=look)
+    image = pending(Decoder(3))
+    pool.submit(image)
+    assert begun.wait(WAIT_S)
+    with pytest.raises(ZeroDivisionError, match="facts"):
+        image.image()
+    pool.close()

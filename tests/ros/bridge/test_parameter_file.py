@@ -40,7 +40,7 @@ def test_sections_nested_names_and_overrides_win_in_this_order(tmp_path: Path):
         ("/**: {parameters: {}}", "no ROS parameter file"),
         ("/**: [1", "not YAML"),
         ("/**: {ros__parameters: {model: {thread: 1}}}", r"did you mean 'model.threads'"),
-        ("/**: {ros__parameters: {model: {threads: 0}}}", r"model\.threads"),
+        ("/**: {ros__parameters: {model: {threads: -1}}}", r"model\.threads"),
     ],
 )
 def test_a_wrong_file_is_refused_by_name(tmp_path: Path, text: str, message: str):

@@ -101,9 +101,9 @@ def test_durations_come_in_nanoseconds():
 def test_replaced_settings_are_checked_and_the_old_ones_stay():
     settings = NodeSettings(values={})
     assert settings.replaced({"model.threads": 3}).count("model.threads") == 3
-    assert settings.count("model.threads") == 2
+    assert settings.count("model.threads") == 0
     with pytest.raises(ConfigError, match=r"model\.threads"):
-        settings.replaced({"model.threads": 0})
+        settings.replaced({"model.threads": -1})
 
 
 def values_of(text):

@@ -20,7 +20,8 @@ import os, signal, subprocess, sys, time
 if "deaf" in sys.argv:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-print("heaps", os.environ.get("MALLOC_ARENA_MAX"), flush=True)
+for name in ("MALLOC_ARENA_MAX", "OPENBLAS_NUM_THREADS"):
+    print(name, os.environ.get(name), flush=True)
 print('{"answer": 42}', flush=True)
 print("a line of the log", file=sys.stderr, flush=True)
 if "short" in sys.argv:
@@ -203,5 +204,6 @@ def test_without_a_folder_processes_write_where_this_one_does(environment, capfd
         assert wait_for(lambda: "one" in processes.exit_codes)
         assert processes.tail("one") == ""
     out, errors = capfd.readouterr()
-    assert "heaps 1" in out
+    assert "MALLOC_ARENA_MAX 1" in out
+    assert "OPENBLAS_NUM_THREADS 1" in out
     assert "a line of the log" in errors

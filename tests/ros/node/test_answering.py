@@ -2,6 +2,7 @@
 """Every frame that was offered is answered, or told of with the reason; none is told of twice."""
 
 import threading
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 pytest.importorskip("rclpy")
 
-from imkd_core.errors import BackendError
+from imkd_core.errors import BackendError, SensorError
 from imkd_core.health.degradation import Action, Level, Policy
 from imkd_core.types import RadarCloud, SensorRig
 from imkd_ros.bridge.decoding import PendingFrame, PendingImage
@@ -45,15 +46,20 @@ class Bench:
 
     def __init__(self, policy=None):
         self.told, self.published, self.annotated, self.error = [], [], [], None
+        self.unprepared = None
         self.watched = []
         self.has_subscriber = True
+        self.ready, self.prepared = threading.Semaphore(0), threading.Event()
+        self.prepared.set()
         self.begun, self.free = threading.Semaphore(0), threading.Event()
         self.free.set()
         self.done = threading.Semaphore(0)
         self.state = InferenceState()
         self.answering = Answering(
             sensors=SENSORS,
-            detector=SimpleNamespace(set_rig=lambda rig: None, detect=self.detect),
+            detector=SimpleNamespace(
+                set_rig=lambda rig: None, prepare=self.prepare, answer=self.detect
+            ),
             class_names=("car",),
             watch=SensorWatch(Tally(), masks_bad_sensors=True),
             outputs=self,
@@ -69,6 +75,13 @@ class Bench:
     def tell(self, status):
         self.told.append(status)
         self.done.release()
+
+    def prepare(self, frame):
+        self.ready.release()
+        assert self.prepared.wait(5)
+        if "R" not in frame.radars and self.unprepared is not None:
+            raise self.unprepared
+        return frame
 
     def detect(self, frame):
         self.begun.release()
@@ -111,25 +124,67 @@ def bench():
     bench.answering.stop()
 
 
-def test_of_frames_that_come_too_fast_each_is_told_once(bench):
+def hold(bench, *frames):
+    """Have the network look at the first frame, and prepare the others one after the other."""
     bench.free.clear()
-    frames = [frame_of(number) for number in range(4)]
-    bench.offer(frames[0])
-    assert bench.begun.acquire(timeout=5)
-    for frame in frames[1:]:
+    for number, frame in enumerate(frames):
         bench.offer(frame)
+        assert bench.ready.acquire(timeout=5)
+        if not number:
+            assert bench.begun.acquire(timeout=5)
+
+
+def test_of_frames_that_come_too_fast_each_is_told_once_and_the_newest_that_is_ready_wins(bench):
+    frames = [frame_of(number) for number in range(4)]
+    hold(bench, *frames)
     assert bench.state.is_answering
+    bench.wait(2)
     bench.free.set()
-    bench.wait(4)
-    assert list(bench.outcomes.values()) == [
-        "replaced by a newer frame",
-        "replaced by a newer frame",
+    bench.wait(2)
+    assert [bench.outcomes[frame.stamp_ns] for frame in frames] == [
         "answered",
+        "replaced by a newer frame",
+        "replaced by a newer frame",
         "answered",
     ]
     assert len(bench.told) == len(bench.outcomes) == bench.state.frames_in
     assert bench.published == [frames[0].stamp_ns, frames[3].stamp_ns]
     assert (bench.state.frames_out, bench.state.frames_replaced) == (2, 2)
+    bench.answering.stop()
+    assert not bench.state.is_answering
+
+
+def test_frames_that_wait_for_their_turn_to_be_prepared_are_replaced_as_well(bench):
+    bench.prepared.clear()
+    frames = [frame_of(number) for number in range(4)]
+    bench.offer(frames[0])
+    assert bench.ready.acquire(timeout=5)
+    for frame in frames[1:]:
+        bench.offer(frame)
+    bench.prepared.set()
+    bench.wait(4)
+    assert [bench.outcomes[frame.stamp_ns] for frame in frames][1:3] == [
+        "replaced by a newer frame",
+        "replaced by a newer frame",
+    ]
+    assert bench.outcomes[frames[3].stamp_ns] == "answered"
+
+
+def test_a_frame_that_cannot_be_prepared_is_told_in_its_turn_and_the_next_is_answered(bench):
+    bench.unprepared = SensorError("an image that does not fit")
+    hold(bench, frame_of(0), frame_of(1, "A"))
+    assert bench.told == []
+    bench.free.set()
+    bench.wait(2)
+    bench.offer(frame_of(2))
+    bench.wait(1)
+    assert list(bench.outcomes.values()) == [
+        "answered",
+        "not answered: an image that does not fit",
+        "answered",
+    ]
+    bench.answering.stop()
+    assert not bench.state.is_answering
 
 
 def test_a_frame_that_the_network_refuses_is_told_with_the_reason_and_what_it_had(bench):
@@ -144,15 +199,28 @@ def test_a_frame_that_the_network_refuses_is_told_with_the_reason_and_what_it_ha
     assert bench.published == []
 
 
-def test_a_frame_that_waits_when_the_node_is_deactivated_is_told(bench):
-    bench.free.clear()
-    bench.offer(frame_of(0))
-    assert bench.begun.acquire(timeout=5)
-    bench.offer(frame_of(1))
-    threading.Timer(0.1, bench.free.set).start()
+def test_frames_that_wait_when_the_node_is_deactivated_are_told(bench):
+    frames = [frame_of(number) for number in range(2)]
+    hold(bench, *frames)
+    bench.prepared.clear()
+    bench.offer(frame_of(2))
+    assert bench.ready.acquire(timeout=5)
+    bench.offer(frame_of(3))
+
+    def let_go():
+        while bench.answering._preparing is not None:
+            time.sleep(0.01)
+        time.sleep(0.2)
+        bench.prepared.set()
+        bench.free.set()
+
+    threading.Thread(target=let_go).start()
     bench.answering.stop()
-    assert bench.outcomes[frame_of(1).stamp_ns] == "not answered: the node was deactivated"
-    assert bench.outcomes[frame_of(0).stamp_ns] == "answered"
+    assert len(bench.told) == len(bench.outcomes) == 4
+    assert bench.outcomes[frames[0].stamp_ns] == "answered"
+    assert bench.outcomes[frame_of(3).stamp_ns] == "not answered: the node was deactivated"
+    assert bench.published[0] == frames[0].stamp_ns
+    assert not bench.state.is_answering
 
 
 def test_while_nobody_listens_nothing_is_inferred_and_every_frame_is_told(bench):
@@ -212,3 +280,12 @@ def test_boxes_over_images_are_told_of_every_frame_that_is_answered_or_withheld(
         bench.wait(1)
     bench.answering.stop()
     assert bench.annotated == [(BEGIN_NS + i * PERIOD_NS, 0) for i in range(3)]
+
+
+def test_images_are_looked_at_ahead_while_somebody_listens(bench, monkeypatch):
+    looked = []
+    monkeypatch.setattr(SensorWatch, "look_ahead", lambda watch, image: looked.append(image))
+    bench.answering.look_ahead("one")
+    bench.has_subscriber = False
+    bench.answering.look_ahead("two")
+    assert looked == ["one"]
