@@ -29,6 +29,7 @@ class Prepared:
         inputs: the network's, but for what is remembered.
         thresholds: what is reported of it.
         preprocess_ms: that it took.
+        resets: of the memory before it: one that was reset since neither helps it nor keeps it.
     """
 
     stamp_ns: int
@@ -36,6 +37,7 @@ class Prepared:
     inputs: Arrays
     thresholds: Thresholds
     preprocess_ms: float
+    resets: int
 
 
 class Detector:
@@ -75,6 +77,7 @@ class Detector:
         self._views = ViewCache(bundle.inputs)
         self._stand_in = _stand_in(bundle.inputs.image_width_px, bundle.inputs.image_height_px)
         self._free: list[NDArray[np.uint8]] = []
+        self._resets = 0
         self._memory = FusedMemory(bundle.inputs.memory, bundle.inputs.bev, remembers)
         self.thresholds = thresholds or bundle.thresholds
 
@@ -104,12 +107,18 @@ class Detector:
         return self._memory.facts
 
     def reset_memory(self, why: str) -> None:
-        """Forget earlier frames; a frame that is being answered is not remembered either.
+        """Forget earlier frames; one that is prepared or being answered is not remembered either.
 
         Args:
             why: a few words for the diagnostics.
         """
+        self._resets += 1
         self._memory.reset(why)
+
+    @property
+    def resets(self) -> int:
+        """How often the memory was reset from outside; for `prepare`."""
+        return self._resets
 
     def set_rig(self, rig: SensorRig) -> None:
         """Use another calibration from the next frame on; an equal one changes nothing."""
@@ -134,8 +143,12 @@ class Detector:
         """
         return self.answer(self.prepare(frame), memory)
 
-    def prepare(self, frame: Frame) -> Prepared:
+    def prepare(self, frame: Frame, resets: int | None = None) -> Prepared:
         """Make the network's inputs of a frame; see `detect`.
+
+        Args:
+            frame: what the sensors saw.
+            resets: as they were when the frame came, if it waited since; as they are when None.
 
         Raises:
             SensorError: the frame holds a sensor that the rig does not know, or an image that
@@ -144,28 +157,39 @@ class Detector:
         rig, thresholds = self._rig, self._thresholds
         rig = rig if rig.cameras else self._blind(rig)
         begin_ns = time.perf_counter_ns()
+        resets = self._resets if resets is None else resets
         geometry = self._geometry(frame, rig)
         images = self._image_buffer(len(rig.cameras))
-        inputs = prepare_inputs(frame, rig, self._bundle.inputs, geometry, images)
+        try:
+            inputs = prepare_inputs(frame, rig, self._bundle.inputs, geometry, images)
+        except ImkdError:
+            self._free.append(images)
+            raise
         return Prepared(
             stamp_ns=frame.stamp_ns,
             odom_from_ego=frame.odom_from_ego,
             inputs=inputs,
             thresholds=thresholds,
             preprocess_ms=(time.perf_counter_ns() - begin_ns) * 1e-6,
+            resets=resets,
         )
+
+    def release(self, prepared: Prepared) -> None:
+        """Give back what a frame that is not going to be answered was prepared in."""
+        self._free.append(prepared.inputs["images"])  # type: ignore[arg-type]
 
     def answer(self, prepared: Prepared, memory: FusedMemory | None = None) -> Detections:
         """Find objects in a frame that was prepared; see `detect`.
 
         Args:
-            prepared: by this detector, and not answered yet: its images are written over after.
+            prepared: by this detector, and neither answered nor released yet: its images are
+                written over after.
             memory: used instead of the detector's own, by a caller with several sequences.
 
         Raises:
             BackendError: the network does not take this rig, or returned nonsense.
         """
-        memory = self._memory if memory is None else memory
+        memory = self._memory_of(prepared) if memory is None else memory
         ticks_ns = [time.perf_counter_ns()]
         recalled = memory.recall(prepared.stamp_ns, prepared.odom_from_ego)
         ticks_ns.append(time.perf_counter_ns())
@@ -178,7 +202,7 @@ class Detector:
             memory.reset(RESET_FAILED)
             raise
         finally:
-            self._free.append(prepared.inputs["images"])  # type: ignore[arg-type]
+            self.release(prepared)
         if self._bundle.inputs.memory.frames:
             memory.keep(prepared.stamp_ns, prepared.odom_from_ego, outputs["memory"])
         ticks_ns.append(time.perf_counter_ns())
@@ -189,6 +213,12 @@ class Detector:
             "decode": decode_ms,
         }
         return replace(detections, stage_ms=stage_ms)
+
+    def _memory_of(self, prepared: Prepared) -> FusedMemory:
+        """Return the memory; one that holds and keeps nothing for a frame from before a reset."""
+        if prepared.resets == self._resets:
+            return self._memory
+        return FusedMemory(self._bundle.inputs.memory, self._bundle.inputs.bev, is_on=False)
 
     def _geometry(self, frame: Frame, rig: SensorRig) -> ViewGeometry:
         """Return the look-up table; what moved or is calibrated anew is rebuilt."""

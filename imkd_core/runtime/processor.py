@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """What this machine's processor can do."""
 
+import math
 import os
 from pathlib import Path
 
 #: Where Linux tells the processor's features.
 _CPUINFO = Path("/proc/cpuinfo")
+
+#: Where Linux tells how much of them a container was given.
+_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 #: Features that add up products of 8-bit numbers in 32 bits: Intel's and AMD's, and ARM's.
 _INT8_FEATURES = frozenset(("avx512_vnni", "avx_vnni", "amx_int8", "asimddp"))
@@ -15,11 +19,19 @@ _INT8_FEATURES = frozenset(("avx512_vnni", "avx_vnni", "amx_int8", "asimddp"))
 MOST_THREADS = 4
 
 
-def usable_cores() -> int:
-    """Return the number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+def usable_cores(quota: Path = _QUOTA) -> int:
+    """Return the number of cores that this process may use, rounded up.
+
+    Args:
+        quota: "max 100000", or so many microseconds of processor time in so many, as Linux has it.
+    """
+    has_affinity = hasattr(os, "sched_getaffinity")
+    cores = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
+    try:
+        granted_us, period_us = map(int, quota.read_text(encoding="ascii").split())
+    except (OSError, ValueError):  # no quota, or another system
+        return cores
+    return max(1, min(cores, math.ceil(granted_us / max(period_us, 1))))
 
 
 def inference_threads(cores: int) -> int:

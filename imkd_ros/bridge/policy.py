@@ -26,6 +26,7 @@ from imkd_core.health.degradation import (
     level_of,
     outcome_of,
 )
+from imkd_core.health.faults import Finding
 from imkd_core.types import Detections, Frame
 from imkd_ros.bridge.decoding import PendingFrame
 from imkd_ros.bridge.parameters import NodeSettings
@@ -72,11 +73,13 @@ class Judged:
         frame: of the sensors that can be used; None where there is none.
         action: what the policy says.
         status: what to tell of it, as if it is answered where the policy lets it be.
+        findings: faults of its sensors.
     """
 
     frame: Frame | None
     action: Action
     status: FrameStatus
+    findings: tuple[Finding, ...] = ()
 
     @property
     def asked(self) -> Frame | None:
@@ -131,7 +134,7 @@ def judge(pending: PendingFrame, watch: SensorWatch, sensors: SensorSet, policy:
         age_ms={name: age_ms for name, age_ms in whole.age_ms.items() if name in left},
         missing=missing,
     )
-    return Judged(frame=frame, action=action, status=status)
+    return Judged(frame=frame, action=action, status=status, findings=watch.findings)
 
 
 def status_of(pending: PendingFrame, sensors: SensorSet, outcome: str) -> FrameStatus:

@@ -33,10 +33,11 @@ _BLIND_AGE_NS = 500_000_000
 
 @dataclass(frozen=True, kw_only=True)
 class _Job:
-    """A frame to be answered, with the rig it belongs to."""
+    """A frame to be answered, with the rig and the resets of the memory that it belongs to."""
 
     frame: PendingFrame
     rig: SensorRig
+    resets: int
     sync_ms: float
     offered_s: float
 
@@ -61,14 +62,25 @@ class _Ready:
     images_ms: float
     ready_s: float
 
+    def status(self, outcome: str) -> FrameStatus:
+        """Return its status with another outcome than was foreseen."""
+        return replace(self.judged.status, outcome=outcome)
+
 
 @dataclass(frozen=True, kw_only=True)
 class _Refused:
-    """A frame that could not be prepared, told by the inference thread when its turn comes."""
+    """A frame that could not be prepared, told when its turn comes, or would have come.
+
+    It holds the words and not the error, whose traceback holds the frame's images.
+    """
 
     job: _Job
-    status: FrameStatus
-    error: ImkdError
+    known: FrameStatus
+    text: str
+
+    def status(self, _outcome: str = "") -> FrameStatus:
+        """Return its status, which nothing changes."""
+        return replace(self.known, outcome=not_answered(self.text))
 
 
 class Answering:
@@ -120,12 +132,14 @@ class Answering:
         self._preparing: NewestWorker[_Job] | None = None
         self._inferring: NewestWorker[_Ready | _Refused] | None = None
         self._in_hand = 0
-        self._in_hand_lock = threading.Lock()
+        self._counting = threading.Lock()
         self._newest_ns = 0
 
     def start(self) -> None:
         """Start the threads."""
         self._state.refusal = self._state.withheld = ""
+        self._state.is_answering = False
+        self._in_hand = 0
         self._newest_ns = 0
         self._status.start()
         self._inferring = NewestWorker(self._answer, self._on_refusal, "imkd_inference")
@@ -141,7 +155,7 @@ class Answering:
         inferring, self._inferring = self._inferring, None
         ready = None if inferring is None else inferring.stop()
         if ready is not None:
-            self._drop(ready.job, deactivated)
+            self._drop(ready, deactivated)
         self._mosaic.stop()
         self._calibration.stop()
 
@@ -170,17 +184,22 @@ class Answering:
         job = _Job(
             frame=frame,
             rig=rig,
+            resets=self._detector.resets,
             sync_ms=(now_ns - frame.stamp_ns) * 1e-6,
             offered_s=time.perf_counter(),
         )
         replaced = self._preparing.offer(job)
         if replaced is not None:
-            self._state.frames_replaced += 1
+            self._count_replaced()
             self._tell(replaced.frame, REPLACED)
 
     def look_ahead(self, image: CameraImage) -> None:
-        """Look at an image before its frame is whole; for the threads that decode."""
-        if self._outputs.has_subscriber:
+        """Look at an image before its frame is whole; for the threads that decode.
+
+        Not while nobody listens, as was known at the last look at the graph: this thread asks
+        nothing of a middleware that may be about to end.
+        """
+        if self._state.has_subscriber:
             self._watch.look_ahead(image)
 
     def publish_blind(self, now_ns: int) -> bool:
@@ -209,12 +228,16 @@ class Answering:
         ready = self._prepared(job)
         replaced = None if self._inferring is None else self._inferring.offer(ready)
         if replaced is not None:
-            self._state.frames_replaced += 1
-            self._drop(replaced.job, REPLACED)
+            self._count_replaced()
+            self._drop(replaced, REPLACED)
 
-    def _drop(self, job: _Job, outcome: str) -> None:
+    def _drop(self, item: _Ready | _Refused, outcome: str) -> None:
         """Tell of a frame in hand that its turn does not come."""
-        self._tell(job.frame, outcome)
+        if isinstance(item, _Refused):
+            self._state.refusal = item.text
+        elif item.prepared is not None:
+            self._detector.release(item.prepared)
+        self._status.tell(item.status(outcome))
         self._take_in_hand(-1)
 
     def _prepared(self, job: _Job) -> _Ready | _Refused:
@@ -225,10 +248,10 @@ class Answering:
             images_ms = (time.perf_counter() - begin_s) * 1e3
             self._detector.set_rig(job.rig)
             if judged.asked is not None:
-                prepared = self._detector.prepare(judged.asked)
+                prepared = self._detector.prepare(judged.asked, job.resets)
         except ImkdError as error:
             known = status_of(job.frame, self._sensors, "") if judged is None else judged.status
-            return _Refused(job=job, status=known, error=error)
+            return _Refused(job=job, known=known, text=str(error))
         return _Ready(
             job=job,
             judged=judged,
@@ -242,9 +265,10 @@ class Answering:
         """Do with one frame what is to be done; runs in the inference thread."""
         try:
             if isinstance(item, _Refused):
-                self._status.tell(replace(item.status, outcome=not_answered(str(item.error))))
-                raise item.error
-            self._answer_ready(item)
+                self._status.tell(item.status())
+                self._state.refusal = item.text
+            else:
+                self._answer_ready(item)
         finally:
             self._take_in_hand(-1)
 
@@ -257,7 +281,7 @@ class Answering:
             try:
                 detections = self._detector.answer(ready.prepared)
             except ImkdError as error:
-                self._status.tell(replace(judged.status, outcome=not_answered(str(error))))
+                self._status.tell(ready.status(not_answered(str(error))))
                 raise
         self._state.refusal = ""
         if judged.action != Action.PUBLISH or detections is None:
@@ -265,8 +289,12 @@ class Answering:
         else:
             self._finish(job, judged, detections, {"queue": queue_ms, "images": ready.images_ms})
 
+    def _count_replaced(self) -> None:
+        with self._counting:
+            self._state.frames_replaced += 1
+
     def _take_in_hand(self, change: int) -> None:
-        with self._in_hand_lock:
+        with self._counting:
             self._in_hand += change
             self._state.is_answering = self._in_hand > 0
 
@@ -296,7 +324,7 @@ class Answering:
             self._mosaic.offer(self._scene(judged.frame, judged, detections, job.rig))
 
     def _scene(self, frame: Frame, judged: Judged, detections: Detections, rig: SensorRig) -> Scene:
-        findings = (*self._watch.findings, *self._calibration.findings)
+        findings = (*judged.findings, *self._calibration.findings)
         suspect = {one.sensor: one.fault for one in findings}
         missing = judged.status.missing
         return Scene(frame=frame, rig=rig, detections=detections, missing=missing, suspect=suspect)

@@ -37,7 +37,7 @@ class InferenceState:
         refusal: why the last frame was not answered; empty when it was.
         latency: of the last frames.
         is_time_standing: the clock gives 0: sim time without a /clock.
-        findings: faults of the sensors of the last frame that was inferred, and of the calibration.
+        findings: faults of the sensors of the last frame looked at, and of the calibration.
         masked: sensors that were left out of it.
         judged: sensors whose calibration driving has told enough about.
         substitution: why another backend runs the model than was asked for; empty = none does.

@@ -68,7 +68,7 @@ def latency_status(latency: LatencyWindow, warn_ms: float, *, with_details: bool
         name="latency",
         level=WARN,
         message=f"median {median_ms:.0f} ms is above diagnostics.latency_warn_ms = "
-        f"{warn_ms:g}; raise model.threads, lower the camera rate, or take a "
+        f"{warn_ms:g}; give model.threads more if cores are idle, lower the camera rate, or take a "
         "smaller model (the stages below say where the time goes)",
         values=values,
     )

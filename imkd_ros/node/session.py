@@ -180,10 +180,10 @@ class Session:
         self.deactivate()
         self._node.destroy_timer(self._health_timer)
         self._inputs.close()
+        self._pipeline.close()
         self._outputs.close()
         self._status.close()
         self._node.destroy_publisher(self._diagnostics)
-        self._pipeline.close()
         self._backend.close()
 
     def reset(self) -> None:

@@ -96,7 +96,7 @@ class StatusOutput:
         """Publish the status of a frame, or of there being none."""
         with self._lock:
             self._level, self._told_s = status.level, self._clock()
-            if self._publisher.get_subscription_count():
+            if self._node.context.ok() and self._publisher.get_subscription_count():
                 stamp = to_time(status.stamp_ns)
                 told = [as_status(status, self._name)]
                 self._publisher.publish(diagnostic_array(told, self._name, self._hardware, stamp))

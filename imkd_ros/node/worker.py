@@ -52,7 +52,7 @@ class NewestWorker(Generic[Job]):
     def check(self) -> None:
         """Raise what ended the thread, if anything did."""
         if self._failure is not None:
-            raise RuntimeError("the inference thread died") from self._failure
+            raise RuntimeError(f"the thread {self._thread.name} died") from self._failure
 
     def stop(self) -> Job | None:
         """Let the job in hand finish, join the thread, and return the job that waited."""

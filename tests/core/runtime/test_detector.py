@@ -334,6 +334,27 @@ def test_a_frame_that_is_prepared_early_is_given_what_the_one_before_it_said(rem
     assert found == EXPECTED[kind]
 
 
+@pytest.mark.parametrize("when", ["offered", "prepared"])
+@pytest.mark.parametrize("kind", MEMORIES)
+def test_a_frame_from_before_a_reset_is_answered_alone_and_not_remembered(remembering, kind, when):
+    detector = Detector(remembering[kind], open_backend(remembering[kind]), RIG)
+    detector.detect(moment(0))
+    resets = detector.resets
+    ready = detector.prepare(moment(1)) if when == "prepared" else None
+    detector.reset_memory("asked to")
+    found = detector.answer(ready or detector.prepare(moment(1), resets))
+    assert past(found) == (0, 0, 0)
+    assert detector.memory.last_reset == "asked to"
+    assert [past(detector.detect(moment(step))) for step in (2, 3)] == EXPECTED[kind][:2]
+
+
+def test_a_frame_that_is_given_up_gives_its_array_to_the_next(bundle, backend):
+    detector = Detector(bundle, backend, RIG)
+    given_up = detector.prepare(frame_of(RIG))
+    detector.release(given_up)
+    assert detector.prepare(frame_of(RIG)).inputs["images"] is given_up.inputs["images"]
+
+
 def test_a_model_without_memory_answers_frames_without_poses_in_any_order(bundle, backend):
     detector = Detector(bundle, backend, RIG)
     for step in (3, 1, 1):

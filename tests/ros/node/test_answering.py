@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every frame that was offered is answered, or told of with the reason; none is told of twice."""
 
+import gc
 import threading
 import time
+import weakref
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -26,6 +29,10 @@ SENSORS = sensor_set_from_mapping({"cameras": {"A": {}}, "radars": {"R": {}}})
 BEGIN_NS, PERIOD_NS = 10**12, 10**8
 
 
+def refuse(text):
+    raise SensorError(text)
+
+
 def frame_of(number, sensors="AR"):
     stamp_ns = BEGIN_NS + number * PERIOD_NS
     rng = np.random.default_rng(number)
@@ -46,7 +53,7 @@ class Bench:
 
     def __init__(self, policy=None):
         self.told, self.published, self.annotated, self.error = [], [], [], None
-        self.unprepared = None
+        self.unprepared, self.released = None, []
         self.watched = []
         self.has_subscriber = True
         self.ready, self.prepared = threading.Semaphore(0), threading.Event()
@@ -58,7 +65,11 @@ class Bench:
         self.answering = Answering(
             sensors=SENSORS,
             detector=SimpleNamespace(
-                set_rig=lambda rig: None, prepare=self.prepare, answer=self.detect
+                resets=7,
+                set_rig=lambda rig: None,
+                prepare=self.prepare,
+                answer=self.detect,
+                release=self.released.append,
             ),
             class_names=("car",),
             watch=SensorWatch(Tally(), masks_bad_sensors=True),
@@ -76,7 +87,8 @@ class Bench:
         self.told.append(status)
         self.done.release()
 
-    def prepare(self, frame):
+    def prepare(self, frame, resets):
+        assert resets == 7
         self.ready.release()
         assert self.prepared.wait(5)
         if "R" not in frame.radars and self.unprepared is not None:
@@ -187,6 +199,43 @@ def test_a_frame_that_cannot_be_prepared_is_told_in_its_turn_and_the_next_is_ans
     assert not bench.state.is_answering
 
 
+def test_what_is_replaced_behind_the_network_is_told_with_what_it_had_and_why_it_failed(bench):
+    bench.unprepared = SensorError("an image that does not fit")
+    no_image = PendingImage("A", frame_of(2).stamp_ns, lambda: refuse("corrupt"))
+    corrupt = replace(frame_of(2), cameras={"A": no_image})
+    hold(bench, frame_of(0), frame_of(1, "A"), corrupt, frame_of(3))
+    bench.wait(2)
+    bench.free.set()
+    bench.wait(2)
+    told = {status.stamp_ns: status for status in bench.told}
+    first, second = told[frame_of(1).stamp_ns], told[frame_of(2).stamp_ns]
+    assert first.outcome == "not answered: an image that does not fit"
+    assert (second.outcome, second.level) == ("replaced by a newer frame", Level.RADAR_ONLY)
+    assert second.missing == {"A": "corrupt"}
+    assert [frame.stamp_ns for frame in bench.released] == [second.stamp_ns]
+    assert bench.state.frames_replaced == 2
+
+
+def test_a_refused_frame_is_forgotten_with_its_images(bench):
+    """Not at the next collection: at 12 Hz its images would be gigabytes until then."""
+    bench.unprepared = SensorError("an image that does not fit")
+    gc.collect()
+    gc.disable()
+    try:
+        frame = frame_of(1, "A")
+        image = weakref.ref(frame.cameras["A"])
+        bench.offer(frame)
+        bench.wait(1)
+        bench.told.clear()
+        bench.unprepared = frame = None
+        bench.offer(frame_of(2))
+        bench.wait(1)
+        bench.answering.stop()
+        assert image() is None
+    finally:
+        gc.enable()
+
+
 def test_a_frame_that_the_network_refuses_is_told_with_the_reason_and_what_it_had(bench):
     bench.error = BackendError("a value that is not finite")
     bench.offer(frame_of(1, "A"))
@@ -285,7 +334,7 @@ def test_boxes_over_images_are_told_of_every_frame_that_is_answered_or_withheld(
 def test_images_are_looked_at_ahead_while_somebody_listens(bench, monkeypatch):
     looked = []
     monkeypatch.setattr(SensorWatch, "look_ahead", lambda watch, image: looked.append(image))
+    bench.answering.look_ahead("before anybody was seen to listen")
+    bench.state.has_subscriber = True
     bench.answering.look_ahead("one")
-    bench.has_subscriber = False
-    bench.answering.look_ahead("two")
     assert looked == ["one"]

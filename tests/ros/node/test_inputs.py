@@ -12,12 +12,13 @@ import rclpy
 from geometry_msgs.msg import TransformStamped
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from tf2_msgs.msg import TFMessage
 
 from imkd_core.resources import sensors_file
 from imkd_ros.bridge.pipeline import TF_TOPIC
 from imkd_ros.bridge.sensors import load_sensor_set
+from imkd_ros.node import inputs as inputs_module
 from imkd_ros.node.inputs import Inputs, wanted_types
 
 pytestmark = [pytest.mark.ros, pytest.mark.usefixtures("ros_environment")]
@@ -59,6 +60,39 @@ def test_all_transforms_that_wait_are_taken_in_one_turn_in_their_order(node):
                 break
         assert came[TF_TOPIC] == 60
         assert frames == [str(number) for number in range(60)]
+    finally:
+        executor.shutdown()
+        inputs.close()
+
+
+def camera_info(stamp_s, focal_px):
+    matrix = [focal_px, 0.0, 320.0, 0.0, focal_px, 240.0, 0.0, 0.0, 1.0]
+    message = CameraInfo(width=640, height=480, k=matrix)
+    message.header.stamp.sec = stamp_s
+    return message
+
+
+@pytest.mark.parametrize(("again_s", "expected"), [(60.0, [500, 600]), (0.0, [500] * 4 + [600])])
+def test_a_calibration_that_comes_again_unchanged_is_read_now_and_then(
+    node, monkeypatch, again_s, expected
+):
+    monkeypatch.setattr(inputs_module, "_AGAIN_S", again_s)
+    sensors, focal_px = load_sensor_set(sensors_file("")), []
+    topic = sensors.cameras["CAM_FRONT"].camera_info
+    inputs = Inputs(node, sensors, 10, "", lambda _, m: focal_px.append(m.k[0]), lambda *_: None)
+    inputs.open_calibration()
+    publisher = node.create_publisher(CameraInfo, topic, 10)
+    executor = SingleThreadedExecutor(context=node.context)
+    executor.add_node(node)
+    try:
+        end_s = time.monotonic() + 10
+        while not publisher.get_subscription_count() and time.monotonic() < end_s:
+            time.sleep(0.05)
+        for number, value in enumerate([500.0] * 4 + [600.0]):
+            publisher.publish(camera_info(number, value))
+        while 600.0 not in focal_px and time.monotonic() < end_s:
+            executor.spin_once(timeout_sec=0.1)
+        assert focal_px == expected
     finally:
         executor.shutdown()
         inputs.close()
