@@ -7,6 +7,10 @@ import pytest
 
 pytest.importorskip("rclpy")
 
+import rclpy
+from rclpy.context import Context
+from rclpy.lifecycle import LifecycleNode
+
 from imkd_core.health.degradation import (
     ANSWERED,
     REPLACED,
@@ -18,7 +22,7 @@ from imkd_core.health.degradation import (
 )
 from imkd_ros.bridge.sensors import sensor_set_from_mapping
 from imkd_ros.node.health import InferenceState
-from imkd_ros.node.status import IDLE, as_status, without_frame
+from imkd_ros.node.status import IDLE, StatusOutput, as_status, without_frame
 from imkd_ros.node.verdicts import ERROR, OK, WARN
 
 SENSORS = sensor_set_from_mapping({"cameras": {"A": {}, "B": {}}, "radars": {"R": {}}})
@@ -115,3 +119,23 @@ def test_while_sensors_send_and_no_frame_is_due_the_level_stays():
     assert told(pipeline_of(), is_answering=True).outcome == (
         "no frame: the one before is still being answered"
     )
+
+
+@pytest.mark.ros
+@pytest.mark.usefixtures("ros_environment")
+@pytest.mark.parametrize("has_ended", [False, True])
+def test_what_is_told_after_a_signal_ended_the_context_goes_nowhere_and_hurts_nobody(has_ended):
+    context = Context()
+    rclpy.init(context=context)
+    node = LifecycleNode("status_test", context=context)
+    try:
+        told = StatusOutput(node, "model", lambda *_: None)
+        assert told.is_due
+        if has_ended:
+            context.shutdown()
+        told.tell(frame(Level.DEGRADED, not_answered("the node was deactivated")))
+        assert told.level == Level.DEGRADED
+        assert not told.is_due
+    finally:
+        node.destroy_node()
+        context.try_shutdown()
