@@ -287,7 +287,7 @@ class Answering:
         if judged.action != Action.PUBLISH or detections is None:
             self._withhold(job, judged, detections)
         else:
-            self._finish(job, judged, detections, {"queue": queue_ms, "images": ready.images_ms})
+            self._finish(ready, detections, queue_ms)
 
     def _count_replaced(self) -> None:
         with self._counting:
@@ -298,15 +298,15 @@ class Answering:
             self._in_hand += change
             self._state.is_answering = self._in_hand > 0
 
-    def _finish(
-        self, job: _Job, judged: Judged, detections: Detections, waited_ms: dict[str, float]
-    ) -> None:
+    def _finish(self, ready: _Ready, detections: Detections, queue_ms: float) -> None:
         """Publish an answer and what it took."""
+        job, judged = ready.job, ready.judged
         published = capped(detections, self.max_boxes)
         publish_ms = self._publish(published)
         stage_ms = {
             "sync": job.sync_ms,
-            **waited_ms,
+            "queue": queue_ms,
+            "images": ready.images_ms,
             **detections.stage_ms,
             "publish": publish_ms,
             "total": job.sync_ms + (time.perf_counter() - job.offered_s) * 1e3,

@@ -54,8 +54,8 @@ def stages() -> set[str]:
     answering = (ROOT / "imkd_ros" / "node" / "answering.py").read_text(encoding="utf-8")
     detector = (ROOT / "imkd_core" / "runtime" / "detector.py").read_text(encoding="utf-8")
     (own,) = re.findall(r"stage_ms = \{(.*?)\}", answering, re.DOTALL)
-    (inner,) = re.findall(r"stages = \((.*?)\)", detector)
-    return set(re.findall(r'"(\w+)":', own)) | set(re.findall(r'"(\w+)"', inner))
+    (inner,) = re.findall(r"stage_ms = \{(.*?)\}", detector, re.DOTALL)
+    return set(re.findall(r'"(\w+)":', own + inner))
 
 
 def launch_arguments() -> set[str]:

@@ -275,7 +275,7 @@ def test_descriptors_tell_the_ranges(make_bench):
     )
     deadline, threads, precision = answer.descriptors
     assert deadline.floating_point_range[0].to_value == 5000.0
-    assert threads.integer_range[0].from_value == 1
+    assert threads.integer_range[0].from_value == 0
     assert "fp16" in precision.additional_constraints
 
 
