@@ -11,7 +11,7 @@ import numpy as np
 
 from imkd_core.errors import BackendError, BundleError, ConfigError, ImkdError
 from imkd_core.health.check import AMBER, GREEN, RED, Check
-from imkd_core.runtime.processor import inference_threads, usable_cores
+from imkd_core.runtime.processor import usable_cores
 
 if TYPE_CHECKING:
     from imkd_core.runtime.backends import Backend
@@ -54,7 +54,8 @@ def check_vehicle_model(
     yield Check(name="model", level=GREEN, found=f"{bundle.name} in {bundle.root}")
     reasons: list[str] = []
     try:
-        backend = open_backend(bundle, backend_settings(settings, cameras), reasons.append)
+        wanted = backend_settings(settings, cameras)
+        backend = open_backend(bundle, wanted, reasons.append)
     except (BackendError, BundleError, ConfigError) as error:
         yield no_provider(str(error))
         return
@@ -65,10 +66,7 @@ def check_vehicle_model(
         yield speed_check(_inference_s(bundle, backend, cameras), frames_hz)
     finally:
         backend.close()
-    cores = usable_cores()
-    yield load_check(
-        os.getloadavg()[0], cores, settings.count("model.threads") or inference_threads(cores)
-    )
+    yield load_check(os.getloadavg()[0], usable_cores(), wanted.threads)
 
 
 def no_provider(error: str) -> Check:
