@@ -50,28 +50,34 @@ class Action(_Word):
     STOP = "stop"
 
 
-def level_of(used: Collection[str], cameras: Collection[str], radars: Collection[str]) -> Level:
+def level_of(
+    used: Collection[str],
+    cameras: Collection[str],
+    radars: Collection[str],
+    resting: Collection[str] = (),
+) -> Level:
     """Return how much of a sensor set is used.
 
     A set without radars is full with all of its cameras, one without cameras with all of its
-    radars.
+    radars. A sensor that rests, because it is slower than the others, makes nothing worse, but a
+    kind of sensors of which none is used is not there.
 
     Args:
         used: names of the sensors that are used; others than those of the set do not count.
         cameras: names of all cameras of the set.
         radars: names of all radars of the set.
+        resting: names of the sensors whose next reading is not due yet.
     """
-    live_cameras = sum(name in used for name in cameras)
-    live_radars = sum(name in used for name in radars)
-    if not live_cameras and not live_radars:
+    has_camera = any(name in used for name in cameras)
+    has_radar = any(name in used for name in radars)
+    if not has_camera and not has_radar:
         return Level.BLIND
-    if live_cameras == len(cameras) and live_radars == len(radars):
-        return Level.FULL
-    if cameras and not live_cameras:
+    if cameras and not has_camera:
         return Level.RADAR_ONLY
-    if radars and not live_radars:
+    if radars and not has_radar:
         return Level.CAMERA_ONLY
-    return Level.DEGRADED
+    is_full = all(name in used or name in resting for name in (*cameras, *radars))
+    return Level.FULL if is_full else Level.DEGRADED
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,6 +27,7 @@ from imkd_core.health.degradation import (
     outcome_of,
 )
 from imkd_core.health.faults import Finding
+from imkd_core.runtime.slots import MISSING_NOT_DUE
 from imkd_core.types import Detections, Frame
 from imkd_ros.bridge.decoding import PendingFrame
 from imkd_ros.bridge.parameters import NodeSettings
@@ -125,7 +126,7 @@ def judge(pending: PendingFrame, watch: SensorWatch, sensors: SensorSet, policy:
         if name not in left:
             is_read = finished is not None and (name in finished.cameras or name in finished.radars)
             missing[name] = _fault(name, watch) if is_read else MISSING_CORRUPT
-    level = level_of(left, sensors.cameras, sensors.radars)
+    level = level_of(left, sensors.cameras, sensors.radars, _resting(missing))
     action = policy.action_at(level)
     status = replace(
         whole,
@@ -145,11 +146,16 @@ def status_of(pending: PendingFrame, sensors: SensorSet, outcome: str) -> FrameS
     }
     return FrameStatus(
         stamp_ns=pending.stamp_ns,
-        level=level_of(stamps_ns, sensors.cameras, sensors.radars),
+        level=level_of(stamps_ns, sensors.cameras, sensors.radars, _resting(pending.missing)),
         outcome=outcome,
         age_ms={name: (pending.stamp_ns - stamp) * 1e-6 for name, stamp in stamps_ns.items()},
         missing=pending.missing,
     )
+
+
+def _resting(missing: Mapping[str, str]) -> frozenset[str]:
+    """Return the sensors that a frame lacks only because they are slower than the others."""
+    return frozenset(name for name, reason in missing.items() if reason == MISSING_NOT_DUE)
 
 
 def _fault(name: str, watch: SensorWatch) -> str:

@@ -22,6 +22,7 @@ from tf2_msgs.msg import TFMessage
 
 from imkd_ros.bridge.pipeline import TF_STATIC_TOPIC, TF_TOPIC
 from imkd_ros.bridge.sensors import SensorSet
+from imkd_ros.node.qos_overrides import SUBSCRIPTION, qos_of, without_effect
 
 #: Transforms that the middleware keeps for us; at most so many are taken in one turn.
 _TF_DEPTH = 100
@@ -54,6 +55,9 @@ class Inputs:
         odometry_topic: empty = none.
         on_message: takes every message.
         on_qos: is told of publishers whose QoS cannot be met.
+
+    Raises:
+        ConfigError: a `qos_overrides` parameter of one of the topics has a wrong value.
     """
 
     def __init__(
@@ -75,6 +79,11 @@ class Inputs:
         self._active: list[Any] = []
         self._rivals: dict[str, list[Any]] = {}
         self._timer: Any = None
+        topics = [topic for _, topic, _ in wanted_types(sensors, odometry_topic)]
+        for topic in topics:
+            qos_of(node, SUBSCRIPTION, topic, self._sensor_qos)
+        for text in without_effect(node, SUBSCRIPTION, topics):
+            node.get_logger().warning(text)
 
     def open_calibration(self) -> None:
         """Listen to TF and CameraInfo; from now on look for publishers of another type."""
@@ -164,7 +173,7 @@ class Inputs:
             kind,
             topic,
             callback or partial(self._on_message, topic),
-            qos,
+            qos_of(self._node, SUBSCRIPTION, topic, qos),
             event_callbacks=SubscriptionEventCallbacks(
                 incompatible_qos=partial(self._on_incompatible, name, topic)
             ),

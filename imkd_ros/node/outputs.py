@@ -37,6 +37,7 @@ from imkd_ros.bridge.sensors import SensorSet
 from imkd_ros.node.diagnostics import latency_array
 from imkd_ros.node.inputs import OnQos, incompatible_qos_text
 from imkd_ros.node.markers import detection_markers, image_marker
+from imkd_ros.node.qos_overrides import PUBLISHER, qos_of, without_effect
 
 _RELIABLE = QoSProfile(depth=5)
 _LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -61,6 +62,9 @@ class Outputs:
         hardware: `hardware_id` of the latency.
         sensors: the sensor set; each camera has a topic of lines over its images.
         on_qos: is told of subscribers whose QoS cannot be met.
+
+    Raises:
+        ConfigError: a `qos_overrides` parameter of one of the topics has a wrong value.
     """
 
     def __init__(
@@ -79,6 +83,12 @@ class Outputs:
         topics = annotation_topics(sensors.cameras)
         annotations = {_lines_of(n): (ImageMarker, f"~/{t}", _RELIABLE) for n, t in topics.items()}
         self._writes_boxes = can_write(ros_messages())
+        wanted = {
+            name: (kind, topic, qos_of(node, PUBLISHER, topic, qos))
+            for name, (kind, topic, qos) in {**_TOPICS, **annotations}.items()
+        }
+        for text in without_effect(node, PUBLISHER, (topic for _, topic, _ in wanted.values())):
+            node.get_logger().warning(text)
         self._publishers = {
             name: node.create_lifecycle_publisher(
                 kind,
@@ -88,7 +98,7 @@ class Outputs:
                     incompatible_qos=partial(self._on_incompatible, topic)
                 ),
             )
-            for name, (kind, topic, qos) in {**_TOPICS, **annotations}.items()
+            for name, (kind, topic, qos) in wanted.items()
         }
 
     @property

@@ -40,6 +40,21 @@ def test_the_level_says_how_much_is_used(used, level):
     assert level_of(set(used), CAMERAS, RADARS) == level
 
 
+@pytest.mark.parametrize(
+    ("used", "resting", "level"),
+    [
+        ("ABRS", "C", Level.FULL),
+        ("ABCR", "S", Level.FULL),
+        ("ARS", "C", Level.DEGRADED),
+        ("ABC", "RS", Level.CAMERA_ONLY),
+        ("RS", "ABC", Level.RADAR_ONLY),
+        ("", "ABCRS", Level.BLIND),
+    ],
+)
+def test_a_sensor_that_rests_makes_nothing_worse_but_is_not_there_either(used, resting, level):
+    assert level_of(set(used), CAMERAS, RADARS, set(resting)) == level
+
+
 @given(sensors, sensors)
 def test_a_sensor_more_never_makes_it_worse_but_between_the_two_kinds(used, more):
     order = [Level.FULL, Level.DEGRADED, Level.CAMERA_ONLY, Level.BLIND]

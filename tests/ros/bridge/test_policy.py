@@ -131,6 +131,15 @@ def test_a_frame_that_nobody_looks_into_has_its_status_without_being_decoded():
     assert status.missing == {"B": "late"}
 
 
+def test_a_slower_sensor_between_two_of_its_readings_is_no_degradation():
+    never_published = Policy(degraded=Action.STOP)
+    resting = judged(frame_of(1, "A", missing={"B": "not due"}), never_published)
+    assert (resting.status.level, resting.action) == (Level.FULL, Action.PUBLISH)
+    assert resting.status.missing == {"B": "not due"}
+    late = judged(frame_of(2, "A", missing={"B": "late"}), never_published)
+    assert (late.status.level, late.action) == (Level.DEGRADED, Action.STOP)
+
+
 def test_the_same_frames_are_judged_alike():
     def told():
         watch = SensorWatch(Tally(), masks_bad_sensors=True)
