@@ -18,7 +18,7 @@ Examples:
   imkd evaluate --model models/imkd_tiny --data DATA --output out/evaluation
   imkd evaluate --model runs/tiny/bundle --data DATA --limit 100 --output out/quick
   imkd evaluate ... --role int8_u8 --provider CPUExecutionProvider
-  imkd evaluate ... --role fp16 --backend tensorrt
+  imkd evaluate ... --role int8_s8 --backend tensorrt
   imkd evaluate ... --lose all-cameras --lose all-radars --lose CAM_FRONT,CAM_BACK
 """
 
