@@ -3,7 +3,8 @@
 
 Offline: the same converters, synchroniser and detector as in the node, without ROS and DDS: arrival
 times are the bag's log times, so the same bag gives the same boxes every time, as fast as the
-machine goes. --online plays the bags to the real node over DDS and records what it answers.
+machine goes. --online plays the bags to the real node over DDS and records what it answers. A
+folder of bags stands for all bags right in it, each named by its folder or file.
 
 --report evaluates: what became of every frame and why, faults of sensors, how steady the boxes are
 and, where the truth is known, the nuScenes metrics by class, range, weather, light, speed, level of
@@ -24,7 +25,7 @@ Examples:
   imkd replay drive --model models/mine --sensors my_sensors.yaml --jsonl boxes.jsonl
   imkd replay drive --model models/mine --params my.param.yaml --output answers
   imkd replay monday tuesday --report out/mine --pictures-every 10
-  imkd replay bags/* --report out/mine --workers 2 --score 0.01 --truth DATA
+  imkd replay bags --report out/mine --workers 2 --score 0.01 --truth DATA
   imkd replay monday --report out/mine --online --rate 0.5
 """
 
@@ -47,7 +48,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     from imkd_core.cli import replay_report
 
     parser.add_argument(
-        "bag", type=Path, nargs="+", help="folder of a bag (MCAP or SQLite), or its file"
+        "bag",
+        type=Path,
+        nargs="+",
+        help="folder of a bag (MCAP or SQLite), or its file; or a folder of bags",
     )
     parser.add_argument("--model", type=Path, help="bundle (default: the one of the package)")
     parser.add_argument("--sensors", type=Path, help="sensor file (default: config/sensors.yaml)")
@@ -61,16 +65,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Replay; print frames, boxes, speed, and what was dropped and why."""
     from imkd_core.cli import replay_report
+    from imkd_core.cli.replaying.recordings import recordings_of
     from imkd_core.errors import ConfigError
     from imkd_ros.replay import Replay, write_bag, write_jsonl
 
     if arguments.report is not None:
         return replay_report.run(arguments, _settings(arguments))
     replay_report.refuse_alone(arguments)
-    if len(arguments.bag) > 1 and (arguments.jsonl or arguments.output):
+    bags = recordings_of(arguments.bag)
+    if len(bags) > 1 and (arguments.jsonl or arguments.output):
         raise ConfigError("--jsonl and --output take the boxes of one bag; replay one by one")
     with Replay(_settings(arguments), _say) as replay:
-        for path in arguments.bag:
+        for path in bags:
             answers = list(_shown(replay, path))
             _tell(replay, path, answers)
     if arguments.jsonl is not None:

@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what a class of the truth is here, e.g. van=car; NAME= leaves it out; repeatable",
     )
     add("--score", type=float, help="least score of a box (default: the node's parameters)")
-    add("--workers", type=int, metavar="N", help="recordings at once (default: 1)")
+    add("--workers", type=int, metavar="N", help=_WORKERS)
     add(
         "--ray",
         nargs="?",
@@ -64,6 +64,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--online", action="store_true", help="through the ROS graph, into FOLDER/online")
     add("--rate", type=float, default=1.0, help="playing speed of --online (default: 1)")
+
+
+_WORKERS = (
+    "recordings at once (default: 1); where there are many, one for each core of the machine is a "
+    "good number, as far as its memory has about 0.5 GB for each"
+)
 
 
 def refuse_alone(arguments: argparse.Namespace) -> None:
@@ -90,11 +96,13 @@ def run(arguments: argparse.Namespace, settings: "NodeSettings") -> int:
     )
     from imkd_core.cli.replaying.fleet import replay_fleet
     from imkd_core.cli.replaying.plan import refuse_names
+    from imkd_core.cli.replaying.recordings import recordings_of
     from imkd_core.evaluation.replay_figures import drive_names
 
     if arguments.jsonl or arguments.output:
         raise ConfigError("--jsonl and --output are without --report, whose frames.jsonl has all")
-    bags = dict(zip(drive_names(arguments.bag), arguments.bag, strict=True))
+    found = recordings_of(arguments.bag)
+    bags = dict(zip(drive_names(found), found, strict=True))
     refuse_names(bags)
     plan = _plan(arguments, settings)
     with progress("recordings", len(bags)) as update:

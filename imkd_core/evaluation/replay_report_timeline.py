@@ -6,12 +6,13 @@ line.levels, line.sensors         # rows of spans
 line.events                       # what broke, and when, the first first
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise, takewhile
 
 import numpy as np
 
+from imkd_core.evaluation.replay_remedies import remedy_of
 from imkd_core.evaluation.replay_report_files import ReplayedBag, ReplayedFrame
 from imkd_core.geometry import Float64
 
@@ -21,8 +22,8 @@ NOT_DUE = "not due"
 ANSWERED, EMPTY, UNANSWERED = "answered", "empty", "unanswered"
 FULL = "full"
 
-#: Reason of a sensor whose messages ceased.
-SILENT = "silent"
+#: Reasons of a sensor of which the end of a recording has no more.
+_ENDED = ((MISSING, "silent"), (MISSING, "late"))
 
 #: A sensor that was in a frame so shortly before the last one, in usual periods, was not due again.
 _DUE_PERIODS = 0.5
@@ -33,18 +34,6 @@ _TOGETHER_S = 0.5
 
 #: Reasons that are named of one event.
 _REASONS = 3
-
-#: Reason for which a sensor is missing -> what to do, where no finding tells it.
-REMEDIES: Mapping[str, str] = {
-    "never seen": "nothing came on its topic; compare the topic with the sensor file",
-    SILENT: "its messages ceased; look at its driver, its power and its link",
-    "late": "its messages came after the frame was due; look at the load of machine and network",
-    "lost": "its messages came, but other sensors' frames took their place; compare its rate with "
-    "theirs",
-    "outside tolerance": "its stamps are far from the others'; look at its clock",
-    "corrupt": "its images could not be decoded; look at its driver and its link",
-    "uncalibrated": "its calibration is not known; look for its CameraInfo and its transform",
-}
 
 #: Frames are said to be lacking where the next comes after this many usual periods.
 _GAP_PERIODS = 3.0
@@ -62,7 +51,8 @@ class Span:
         start_s, end_s: times since the first frame.
         state: one of this module's states, or a level.
         reason: why, in a few words; empty where nothing is to be said.
-        remedy: what to do; empty where it is not told.
+        remedy: what to do; of spans that were joined, about the reason that held longest; empty
+            where it is not told.
     """
 
     first: int
@@ -192,7 +182,7 @@ def _telling(name: str) -> Callable[[ReplayedFrame], _Told]:
         reason = frame.missing.get(name)
         if reason is not None:
             state = NOT_DUE if reason == NOT_DUE else MISSING
-            return state, reason, remedy or REMEDIES.get(reason, "")
+            return state, reason, remedy_of(reason) or remedy
         if faults:
             return SUSPECT, ", ".join(one.fault for one in faults), remedy
         return (USED if name in frame.age_ms else UNKNOWN), "", ""
@@ -201,7 +191,7 @@ def _telling(name: str) -> Callable[[ReplayedFrame], _Told]:
 
 
 def _to_the_end(told: list[_Told], times_s: Float64, due_s: float) -> list[_Told]:
-    """Return what is told of a sensor, where the end of the recording is no silence.
+    """Return what is told of a sensor, where the end of the recording is no silence or delay.
 
     The last scans of the radars may make a frame that no camera had time for. What is told of a
     sensor before them holds to the end.
@@ -211,7 +201,7 @@ def _to_the_end(told: list[_Told], times_s: Float64, due_s: float) -> list[_Told
         times_s: (F,) of the frames.
         due_s: a sensor that was told otherwise so shortly before the last frame was not due.
     """
-    count = len(list(takewhile(lambda one: one[:2] == (MISSING, SILENT), reversed(told))))
+    count = len(list(takewhile(lambda one: one[:2] in _ENDED, reversed(told))))
     last = len(told) - count - 1
     if not count or last < 0 or times_s[-1] - times_s[last] >= due_s:
         return told
@@ -285,6 +275,8 @@ def _joined(spans: Sequence[Span]) -> Span:
     has_pauses = any(b.first > a.end for a, b in pairwise(spans))
     words = ", then ".join(reasons[:_REASONS]) + (", ..." if len(reasons) > _REASONS else "")
     worst = next((span.state for span in spans if span.state in (MISSING, UNANSWERED)), None)
+    helped = [span for span in spans if span.remedy]
+    longest = max(helped, key=lambda span: span.end_s - span.start_s, default=spans[0])
     return Span(
         first=spans[0].first,
         end=spans[-1].end,
@@ -292,7 +284,7 @@ def _joined(spans: Sequence[Span]) -> Span:
         end_s=spans[-1].end_s,
         state=worst or spans[0].state,
         reason=f"{words} (off and on)" if has_pauses else words,
-        remedy=next((span.remedy for span in spans if span.remedy), ""),
+        remedy=longest.remedy,
     )
 
 

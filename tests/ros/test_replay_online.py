@@ -53,6 +53,7 @@ def test_a_graph_answers_a_recording_as_the_offline_replay_does(place, tmp_path,
 
 def test_what_did_not_reach_the_recording_is_told():
     from imkd_core.cli.replaying.online import frames_of
+    from imkd_core.cli.replaying.online_findings import FaultsTold
     from imkd_ros.bridge.policy import no_boxes
 
     statuses = [
@@ -61,7 +62,7 @@ def test_what_did_not_reach_the_recording_is_told():
         FrameStatus(stamp_ns=3, level=Level.FULL, outcome="replaced by a newer frame"),
     ]
     answers = {stamp: no_boxes(stamp, ("car",)) for stamp in (2, 9)}
-    frames: list[FrameRecord] = frames_of(statuses, answers, None)
+    frames: list[FrameRecord] = frames_of(statuses, answers, None, FaultsTold())
     assert [frame.stamp_ns for frame in frames] == [1, 2, 3, 9]
     assert frames[0].outcome == "not answered: the recorder lost it"
     assert frames[1].detections is not None

@@ -135,6 +135,37 @@ def test_the_same_recordings_give_the_same_bytes_with_any_number_of_workers(plac
     assert one.digests == two.digests
 
 
+def test_a_folder_of_bags_is_all_of_them_named_by_their_folders(place, done, tmp_path):
+    week = tmp_path / "week"
+    for name in ("two", "one"):
+        (week / name).parent.mkdir(exist_ok=True)
+        (week / name).symlink_to(place / name, target_is_directory=True)
+    assert replay(place, tmp_path / "out", week, more=("--pictures-every", 2)) == 0
+    again, expected = results(tmp_path / "out"), results(done)
+    assert again.keys() == expected.keys()
+    assert again["one/frames.jsonl"] == expected["one/frames.jsonl"]
+    assert again["figures.json"] == expected["figures.json"]
+
+
+def test_a_folder_without_bags_is_refused_before_anything_is_replayed(place, tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    assert replay(place, tmp_path / "out", "one", tmp_path / "empty") == 2
+    assert "there is no bag in" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_of_bags_needs_no_report(place, tmp_path, capsys):
+    week = tmp_path / "week"
+    for name in ("one", "two"):
+        copy(place / name, week / name)
+    command = ["replay", str(week), "--model", str(place / "bundle")]
+    assert main(command) == 0
+    told = capsys.readouterr().out
+    assert [f"{week / name}: {FRAMES} frames" in told for name in ("one", "two")] == [True, True]
+    assert main([*command, "--jsonl", str(tmp_path / "boxes.jsonl")]) == 2
+    assert "take the boxes of one bag" in capsys.readouterr().err
+
+
 def test_what_is_finished_is_kept_until_something_changes(place, tmp_path, capsys):
     out = tmp_path / "out"
     assert replay(place, out, "one") == 0

@@ -3,10 +3,10 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from imkd_core.evaluation.proof import moved_boxes
 from imkd_core.evaluation.replay_frames import FrameRecord, TrueFrame, frame_line
 from imkd_core.evaluation.replay_report_files import FRAMES, PICTURES, TIMINGS
 from imkd_core.geometry import invert_transform
+from imkd_core.health.faults import Finding
 from imkd_core.runtime.bundle import Bundle
 from imkd_core.types import Detections
 from imkd_ros.bridge.sensors import SensorSet
@@ -111,10 +112,15 @@ def record_of(outcome: Outcome) -> FrameRecord:
         outcome=status.outcome,
         age_ms=status.age_ms,
         missing=status.missing,
-        findings=tuple({**asdict(one), "remedy": one.remedy} for one in outcome.findings),
+        findings=plain_findings(outcome.findings),
         odom_from_ego=outcome.odom_from_ego,
         detections=outcome.detections,
     )
+
+
+def plain_findings(findings: Iterable[Finding]) -> tuple[dict[str, Any], ...]:
+    """Return faults of sensors as a frame of the file has them, with what to do."""
+    return tuple({**asdict(one), "remedy": one.remedy} for one in findings)
 
 
 def _write(outcome: Outcome, frames: TextIO, timings: TextIO) -> None:

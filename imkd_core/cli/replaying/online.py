@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from imkd_core.cli.proof.latency import read_stages
+from imkd_core.cli.replaying.offline import plain_findings
 from imkd_core.cli.replaying.one_bag import write_lines
+from imkd_core.cli.replaying.online_findings import FaultsTold, read_faults
 from imkd_core.cli.replaying.plan import ReplayPlan
 from imkd_core.cli.replaying.summary import Ran
 from imkd_core.cli.replaying.truth import RecordingTruth
@@ -73,7 +75,8 @@ class OnlineRunner:
             found.stamp_ns: found
             for found in read_answers(recording, self._bundle.head.class_names)
         }
-        frames = frames_of(statuses, answers, poses)
+        told = read_faults(recording, self._sensors.names)
+        frames = frames_of(statuses, answers, poses, told)
         write_lines(folder / FRAMES, (frame_line(frame) for frame in frames))
         stages = read_stages(recording)
         write_lines(
@@ -145,6 +148,7 @@ def frames_of(
     statuses: list[FrameStatus],
     answers: Mapping[int, Detections],
     poses: RecordedPoses | None,
+    told: FaultsTold,
 ) -> list[FrameRecord]:
     """Return what became of every frame, of what the node said and what it answered.
 
@@ -155,11 +159,12 @@ def frames_of(
         statuses: by rising stamp.
         answers: stamp -> answer.
         poses: of the vehicle; None where they are not known.
+        told: faults of sensors.
     """
-    told = {status.stamp_ns: status for status in statuses}
+    by_stamp = {status.stamp_ns: status for status in statuses}
     return [
-        _frame(stamp_ns, told.get(stamp_ns), answers.get(stamp_ns), poses)
-        for stamp_ns in sorted({*told, *answers})
+        _frame(stamp_ns, by_stamp.get(stamp_ns), answers.get(stamp_ns), poses, told)
+        for stamp_ns in sorted({*by_stamp, *answers})
     ]
 
 
@@ -168,6 +173,7 @@ def _frame(
     status: FrameStatus | None,
     answer: Detections | None,
     poses: RecordedPoses | None,
+    told: FaultsTold,
 ) -> FrameRecord:
     pose = None if poses is None else poses.at(stamp_ns)
     if status is None:
@@ -181,6 +187,7 @@ def _frame(
         outcome=not_answered("the recorder lost it") if is_lost else status.outcome,
         age_ms=status.age_ms,
         missing=status.missing,
+        findings=plain_findings(told.of_frame(stamp_ns, status.missing)),
         odom_from_ego=pose,
         detections=answer,
     )

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from imkd_core.evaluation.replay_remedies import remedy_of
 from imkd_core.evaluation.replay_report_files import FaultSeen, ReplayedBag, ReplayedFrame
 from imkd_core.evaluation.replay_report_page import shares
 from imkd_core.evaluation.replay_report_timeline import ANSWERS, timeline
@@ -72,6 +73,23 @@ def test_reasons_that_follow_each_other_are_one_event():
     (event,) = timeline(bag(frames)).events
     assert event.span.reason == "late, then silent"
     assert (event.span.first, event.span.end) == (2, 6)
+
+
+def test_of_reasons_that_follow_each_other_the_longest_tells_what_to_do():
+    def reason(i: int) -> str:
+        return "silent" if i < 4 else "dropped: queue full"
+
+    frames = [frame(i, {"RADAR": reason(i)} if 2 <= i < 15 else None) for i in range(20)]
+    (event,) = timeline(bag(frames)).events
+    assert event.span.reason == "silent, then dropped: queue full"
+    assert event.span.remedy == remedy_of("dropped: queue full") != ""
+
+
+def test_a_missing_sensor_has_the_remedy_of_its_reason_and_not_of_an_older_fault():
+    turned = FaultSeen(sensor="RADAR", fault="turned", remedy="correct the transform")
+    frames = [frame(i, {"RADAR": "silent"}, [turned]) for i in range(9)]
+    (event,) = timeline(bag(frames)).events
+    assert event.span.remedy == remedy_of("silent")
 
 
 def test_a_sensor_that_comes_and_goes_is_one_event():
@@ -157,8 +175,9 @@ def test_levels_stand_in_their_order_however_long_each_lasted():
     assert list(shares(timeline(bag(frames)).levels)) == ["full", "degraded"]
 
 
-def test_the_end_of_a_recording_is_no_silence_of_what_was_not_due_again():
-    cameras = {"CAM_FRONT": "silent", "CAM_BACK": "silent"}
+@pytest.mark.parametrize("reason", ["silent", "late"])
+def test_the_end_of_a_recording_is_no_loss_of_what_was_not_due_again(reason):
+    cameras = {"CAM_FRONT": reason, "CAM_BACK": reason}
     black = {"CAM_BACK": "left out: black"}
     frames = [frame(i, black if i >= 10 else None) for i in range(30)]
     soon = frames[-1].stamp_ns + PERIOD_NS // 5
@@ -168,4 +187,4 @@ def test_the_end_of_a_recording_is_no_silence_of_what_was_not_due_again():
     assert (event.who, event.span.reason, event.lasts) == (("CAM_BACK",), "left out: black", True)
     late = frames[-1].stamp_ns + PERIOD_NS
     lost = timeline(bag([*frames, frame(30, cameras, stamp_ns=late)])).events
-    assert [one.span.reason for one in lost] == ["left out: black, then silent", "silent"]
+    assert [one.span.reason for one in lost] == [f"left out: black, then {reason}", reason]
