@@ -5,7 +5,8 @@
     activate    listens to sensors, starts the inference thread
     deactivate  stops both; cleanup gives the model back; shutdown does whatever is left
 
-A transition that is refused says in the log what to do, and the node stays where it was.
+A transition that is refused says in the log what to do, and the node stays where it was. Why
+configure was refused is also said on /diagnostics, until one works.
 """
 
 import sys
@@ -25,6 +26,7 @@ from imkd_ros.bridge.heap import keep_heap, trim_heap
 from imkd_ros.bridge.parameters import NodeSettings
 from imkd_ros.graph.stream_executor import StreamExecutor
 from imkd_ros.node.parameter_store import ParameterStore
+from imkd_ros.node.refusal import Refusal
 from imkd_ros.node.session import Session
 from imkd_ros.node.tidy_group import TidyGroup
 
@@ -43,6 +45,7 @@ class DetectorNode(LifecycleNode):
             NODE_NAME, automatically_declare_parameters_from_overrides=True, **arguments
         )
         self._session: Session | None = None
+        self._refusal = Refusal(self)
         self._store = ParameterStore(self, lambda: self._session is not None, self._on_parameters)
         self._reset_service = self.create_service(Trigger, "~/reset", self._on_reset)
 
@@ -78,7 +81,7 @@ class DetectorNode(LifecycleNode):
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Give back whatever is left."""
-        return self._guarded(self.release, super().on_shutdown, state)
+        return self._guarded(self._shut_down, super().on_shutdown, state)
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Give back whatever is left after an error; the node is unconfigured then."""
@@ -93,11 +96,26 @@ class DetectorNode(LifecycleNode):
             trim_heap()
 
     def _configure(self) -> None:
+        try:
+            self._open_session()
+        except ImkdError as error:
+            self._refusal.tell(str(error))
+            raise
+        except Exception as error:
+            self._refusal.tell(f"a bug, please report it with the node's log: {error!r}")
+            raise
+        self._refusal.withdraw()
+
+    def _open_session(self) -> None:
         settings = self._store.checked()
         if settings.flag("memory.keep_heap"):
             keep_heap()
         self._session = Session(self, settings)
         self.get_logger().info(f"configured: {self._session.description}")
+
+    def _shut_down(self) -> None:
+        self._refusal.close()
+        self.release()
 
     def _activate(self) -> None:
         if self._session is not None:

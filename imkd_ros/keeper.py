@@ -5,8 +5,9 @@
 
 For vehicles; `detector.launch.py respawn:=true` starts it. The node is a process of its own. It is
 started again when it ends, whatever ended it, and killed and started again when it is active and
-has said nothing on /diagnostics for a while (the bond). A configure that is refused at first ends
-the keeper with 1: the node's log says why. Ctrl-C or SIGTERM end both.
+has said nothing on /diagnostics for a while (the bond). A configure may take as long as it takes,
+as one that builds an engine does. One that is refused at first ends the keeper with 1: the node's
+log says why. Ctrl-C or SIGTERM end both.
 """
 
 import argparse
@@ -21,22 +22,17 @@ from pathlib import Path
 from imkd_core.errors import ImkdError
 from imkd_ros.bridge.parameter_file import read_settings
 from imkd_ros.graph.bag_topics import positive, stop_on_signals
-from imkd_ros.graph.client import ACTIVATE, CONFIGURE, GraphClient
+from imkd_ros.graph.client import ACTIVATE, CONFIGURE
 from imkd_ros.graph.dds_profile import choose_profile
 from imkd_ros.graph.environment import remove_dead_segments
 from imkd_ros.graph.options import GraphOptions, detector_arguments
 from imkd_ros.graph.processes import Processes
+from imkd_ros.graph.transitions import ASK_S, Outcome, PatientClient
 
 DETECTOR = "detector"
 
 #: What a lifecycle node is asked for, by the state that it is in.
 NEXT = {"unconfigured": CONFIGURE, "inactive": ACTIVATE}
-
-#: How often the state of a node that comes up is asked for, seconds.
-ASK_S = 0.5
-
-#: An answer that did not come within so long is lost, as when its asker was not known yet, seconds.
-ANSWER_S = 5.0
 
 #: Between the end of a process and the start of the next: at first, and at most, seconds.
 PAUSE_S, LONGEST_PAUSE_S = 0.1, 10.0
@@ -85,7 +81,7 @@ class Keeper:
             RefusedError: the first node refused to configure.
         """
         starts, pause_s = 0, PAUSE_S
-        with GraphClient(lambda: self._is_alive) as client:
+        with PatientClient(lambda: self._is_alive, say=_say) as client:
             client.listen("/diagnostics", "diagnostic_msgs/msg/DiagnosticArray", self._on_word)
             while not self._stop.is_set():
                 reason = self._life(client, is_first=not starts)
@@ -105,7 +101,7 @@ class Keeper:
     def _is_alive(self) -> bool:
         return not self._stop.is_set() and DETECTOR not in self._processes.exit_codes
 
-    def _life(self, client: GraphClient, *, is_first: bool) -> str:
+    def _life(self, client: PatientClient, *, is_first: bool) -> str:
         """Start the node and watch it to its end; return what that was, "" when all is to end."""
         begin_s, self._active_for_s = time.monotonic(), 0.0
         self._processes.start(DETECTOR, "imkd_ros.detector_node", self._arguments)
@@ -128,8 +124,10 @@ class Keeper:
         self._processes.kill(DETECTOR)
         return reason if code is None else f"ended with {code}"
 
-    def _bring_up(self, client: GraphClient) -> str:
+    def _bring_up(self, client: PatientClient) -> str:
         """Configure and activate; return "" or what went wrong.
+
+        The time that transitions take does not count: an engine may be built for half an hour.
 
         What is asked of a process that was killed goes unanswered, for the graph knows it for
         another while: so the state is asked for first, again and again.
@@ -143,8 +141,13 @@ class Keeper:
             state = client.state(node, ASK_S)
             if state == "active":
                 return ""
-            if state in NEXT and client.asked(node, NEXT[state], ANSWER_S) is False:
-                raise RefusedError(f"refused to leave '{state}'; its log says why")
+            if state in NEXT:
+                asked_s = time.monotonic()
+                outcome = client.carry_out(node, NEXT[state])
+                if outcome is Outcome.REFUSED:
+                    raise RefusedError(f"refused to leave '{state}'; its log says why")
+                if outcome is Outcome.MADE:
+                    end_s += time.monotonic() - asked_s
         return f"was not active after {timeout_s:g} s"
 
     @property
@@ -176,7 +179,15 @@ def make_parser() -> argparse.ArgumentParser:
     add("--namespace", default="", help="of the node, such as /front")
     add("--sim-time", action="store_true", help="take the time from /clock")
     add("--bond", dest="bond_s", type=positive, default=4.0, metavar="SEC", help=_BOND)
-    add("--ready-timeout", dest="ready_timeout_s", type=positive, default=600.0, metavar="SEC")
+    add(
+        "--ready-timeout",
+        dest="ready_timeout_s",
+        type=positive,
+        default=600.0,
+        metavar="SEC",
+        help="a node that does not come up answers within so long or is started again; what "
+        "configure and activate take does not count (default: 600)",
+    )
     return parser
 
 

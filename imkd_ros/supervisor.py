@@ -32,6 +32,7 @@ from imkd_ros.graph.options import (
     recorder_arguments,
 )
 from imkd_ros.graph.processes import Processes, terminated_is_an_exception
+from imkd_ros.graph.transitions import PatientClient
 
 DETECTOR, PLAYER, RECORDER = "detector", "player", "recorder"
 
@@ -108,7 +109,7 @@ class _Run:
         Raises:
             _RunError: a process died, or the graph did not come up.
         """
-        with GraphClient(lambda: not self._dead(), self._observer.on_answer) as client:
+        with PatientClient(lambda: not self._dead(), self._observer.on_answer) as client:
             self._start_node(client)
             self._connect(client)
             player = player_arguments(self._options, topics)
@@ -200,13 +201,24 @@ def make_parser() -> argparse.ArgumentParser:
     add("--rate", type=positive, default=1.0, help="of the player; 2 is twice as fast")
     add("--loop", dest="passes", type=int, default=1, metavar="N", help="play N times")
     add("--overwrite", action="store_true", help="replace the bag of --record")
-    add("--ready-timeout", dest="ready_timeout_s", type=positive, default=60.0, metavar="SEC")
+    add(
+        "--ready-timeout",
+        dest="ready_timeout_s",
+        type=positive,
+        default=60.0,
+        metavar="SEC",
+        help=_READY,
+    )
     add("--quiet", dest="quiet_s", type=not_negative, default=2.0, metavar="SEC", help=_QUIET)
     add("--logs", dest="log_folder", type=Path, help="folder for the logs of all processes")
     add("--domain", dest="domain_id", type=int, help="ROS domain (default: a free one)")
     return parser
 
 
+_READY = (
+    "processes are found and connected within so long; what configure and activate take does not "
+    "count (default: 60)"
+)
 _QUIET = "end when no answer came for so long"
 
 

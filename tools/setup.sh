@@ -217,7 +217,8 @@ if ! is_done packages "$(key_packages)"; then
   install --no-deps -r <(section '!' torch optional) || give_up "pip could not install the packages"
   say "2/4 optional packages"
   install --no-deps -r <(section optional) ||
-    say "the optional packages cannot be installed here; the tests that need them will skip"
+    say "the optional packages cannot be installed here; tests that need them skip, and one fails" \
+      "that wants tensorrt_rtx (IMKD_WITHOUT_TENSORRT=1 make test goes without)"
   end packages "$(key_packages)"
 fi
 

@@ -13,8 +13,9 @@ precision and number of cameras the folder keeps the four engines that were used
 all; older ones are deleted when a new one is kept.
 
 Examples:
-  imkd build-engine --model models/imkd_tiny --role fp16
+  imkd build-engine --model models/imkd_tiny
   imkd build-engine --model models/imkd_tiny --compute-capability 8.9 --cache engines
+  imkd build-engine --model runs/tiny/bundle --role fp16
 """
 
 import argparse

@@ -16,11 +16,13 @@ import argparse
 import os
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from imkd_core.data.calibration_frames import Inputs
+    from imkd_core.runtime.backends import BackendSettings
     from imkd_core.runtime.bundle import Bundle
 
 
@@ -109,6 +111,7 @@ def measure_costs(
             options = EvaluationOptions(
                 limit=arguments.limit,
                 role=role,
+                backend=_measured_on(role),
                 workers=arguments.workers or os.cpu_count() or 1,
                 report=False,
             )
@@ -136,11 +139,19 @@ def measure_costs(
     return record_costs(bundle, costs)
 
 
+def _measured_on(role: str) -> "BackendSettings":
+    """Return what measures a file: OpenVINO where it is, for the file that is for it alone."""
+    from imkd_core.runtime.backends import BackendSettings
+    from imkd_core.runtime.providers import AUTO, CPU_PROVIDER
+
+    return BackendSettings(providers=(AUTO if role == "int8_s8" else CPU_PROVIDER,))
+
+
 def _runner(bundle: "Bundle", role: str) -> str:
     """Return what runs a file here: a cost holds for the runtime that it was measured with."""
-    from imkd_core.runtime.backends import BackendSettings, open_backend
+    from imkd_core.runtime.backends import open_backend
 
-    backend = open_backend(bundle, BackendSettings(role=role))
+    backend = open_backend(bundle, replace(_measured_on(role), role=role))
     try:
         return backend.name
     finally:

@@ -72,7 +72,7 @@ def choose_role(bundle: Bundle, role: str, runner: str) -> Choice:
     safe = _SAFE_ROLE if _SAFE_ROLE in bundle.files else next(iter(bundle.files))
     wanted = recommendations(bundle).get(runner, "")
     if not wanted:
-        return Choice(role=safe, reason="the bundle recommends no other for it")
+        return Choice(role=safe, reason=_lack(bundle, runner))
     is_int8_here = runner in _INT8_RUNNERS and wanted in _INT8_RUNNERS.values()
     if is_int8_here and not processor.has_int8_products():
         reason = f"the bundle recommends {wanted}, for which this processor lacks VNNI"
@@ -83,6 +83,20 @@ def choose_role(bundle: Bundle, role: str, runner: str) -> Choice:
 def role_for(bundle: Bundle, role: str, runner: str) -> str:
     """Return the role of `choose_role`."""
     return choose_role(bundle, role, runner).role
+
+
+def _lack(bundle: Bundle, runner: str) -> str:
+    """Return why a runner is recommended nothing, and what could be set where others are."""
+    reason = "the bundle recommends no other for it"
+    others = [f"{role} for {name}" for name, role in recommendations(bundle).items()]
+    own = _INT8_RUNNERS.get(runner, "")
+    if not others or own not in bundle.files or not processor.has_int8_products():
+        return reason
+    return (
+        f"{reason}, but {' and '.join(others)}; its own {own} was not measured with it, so that "
+        f"nobody takes it by itself: 'model.precision: {own}' does, 'model.provider: "
+        "CPUExecutionProvider' runs the model as recommended"
+    )
 
 
 def _costs_little(bundle: Bundle, role: str, measured_with: str) -> bool:

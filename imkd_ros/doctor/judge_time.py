@@ -9,9 +9,9 @@ from imkd_core.health.check import AMBER, GREEN, RED, Check
 from imkd_core.runtime.slots import SyncSettings
 from imkd_ros.doctor.facts import ClockFacts, Observation, Traffic
 from imkd_ros.doctor.wanted import Wanted
+from imkd_ros.node.stamp_age import STALE_NS
 
-#: Stamps older than this when they arrive are of another clock, or of a sensor that hangs.
-STALE_S = 1.0
+STALE_S = STALE_NS * 1e-9
 
 #: A stamp this far ahead of the clock is of another one.
 _AHEAD_S = 0.02

@@ -138,6 +138,7 @@ class Answering:
     def start(self) -> None:
         """Start the threads."""
         self._state.refusal = self._state.withheld = ""
+        self._state.note_missing({})
         self._state.is_answering = False
         self._in_hand = 0
         self._newest_ns = 0
@@ -179,6 +180,7 @@ class Answering:
         if self._preparing is None:
             return
         if not self._outputs.has_subscriber:
+            self._state.note_missing({})
             self._tell(frame, IDLE)
             return
         job = _Job(
@@ -246,6 +248,7 @@ class Answering:
         try:
             judged = judge(job.frame, self._watch, self._sensors, self.policy)
             images_ms = (time.perf_counter() - begin_s) * 1e3
+            self._state.note_missing(judged.status.missing)
             self._detector.set_rig(job.rig)
             if judged.asked is not None:
                 prepared = self._detector.prepare(judged.asked, job.resets)

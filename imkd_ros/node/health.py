@@ -4,23 +4,21 @@
 `diagnostics` makes messages of the `Status` values. Levels are those of diagnostic_msgs.
 """
 
-from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from imkd_core.health.degradation import MISSING_CORRUPT
 from imkd_core.health.faults import Finding
 from imkd_ros.bridge.pipeline import Pipeline
 from imkd_ros.bridge.sensors import SensorSet
 from imkd_ros.bridge.tally import FRAMES, NO_MOTION, Problem
 from imkd_ros.node.latency import LatencyWindow, latency_status
+from imkd_ros.node.left_out import LeftOut
 from imkd_ros.node.motion_status import MotionWatch
-from imkd_ros.node.verdicts import ERROR, OK, WARN, Status
-
-#: A drop keeps its sensor at WARN for so long.
-_DROP_MEMORY_NS = 3_000_000_000
-
-#: Span over which rates are measured.
-_RATE_SPAN_NS = 5_000_000_000
+from imkd_ros.node.problems import RecentProblems
+from imkd_ros.node.sensor_status import Look, SensorJudge
+from imkd_ros.node.stamp_age import StampAges
+from imkd_ros.node.verdicts import ERROR, OK, WARN, Reason, Status, joined
 
 
 @dataclass(kw_only=True)
@@ -39,6 +37,7 @@ class InferenceState:
         is_time_standing: the clock gives 0: sim time without a /clock.
         findings: faults of the sensors of the last frame looked at, and of the calibration.
         masked: sensors that were left out of it.
+        corrupt: sensor -> why, of those whose images of the last frame could not be decoded.
         judged: sensors whose calibration driving has told enough about.
         substitution: why another backend runs the model than was asked for; empty = none does.
         withheld: what the policy did with the last frame instead of answering it; empty = nothing.
@@ -56,10 +55,19 @@ class InferenceState:
     is_time_standing: bool = False
     findings: tuple[Finding, ...] = ()
     masked: frozenset[str] = frozenset()
+    corrupt: Mapping[str, str] = field(default_factory=dict)
     judged: frozenset[str] = frozenset()
     substitution: str = ""
     withheld: str = ""
     is_answering: bool = False
+
+    def note_missing(self, missing: Mapping[str, str]) -> None:
+        """Take note of what a frame that was looked at lacks.
+
+        Args:
+            missing: sensor -> why.
+        """
+        self.corrupt = {name: why for name, why in missing.items() if why == MISSING_CORRUPT}
 
 
 class HealthMonitor:
@@ -84,27 +92,42 @@ class HealthMonitor:
         self.timeout_ns = timeout_ns
         self.latency_warn_ms = latency_warn_ms
         self._active_since_ns: int | None = None
-        self._history: dict[str, deque[tuple[int, int, int]]] = {}
-        self._jumps: dict[str, int] = {}
-        self._problems: dict[str, tuple[int, Problem]] = {}
+        self._problems = RecentProblems()
+        self._judge = SensorJudge(sensors, self._problems)
+        self._left_out = LeftOut()
+        self._ages = StampAges()
         self._qos: dict[str, str] = {}
         self._motion = MotionWatch(motion_needs)
 
     def note_problems(self, problems: Iterable[Problem], now_ns: int) -> None:
-        """Remember the last problem of each sensor for a while."""
+        """Remember the last problem of each sensor and kind for a while."""
         for problem in problems:
             if problem.reason == NO_MOTION:
                 self._motion.note(problem.text, now_ns)
             else:
-                self._problems[problem.sensor] = (now_ns, problem)
+                self._problems.note(problem, now_ns)
+
+    def note_frame(self, missing: Mapping[str, str], now_ns: int) -> None:
+        """Take note of a frame that goes out.
+
+        Args:
+            missing: sensor -> why it is not in the frame.
+            now_ns: time now.
+        """
+        self._left_out.note(missing, now_ns)
 
     def note_qos(self, name: str, text: str) -> None:
         """Remember that a topic's publisher or subscriber cannot be talked to, and the remedy."""
         self._qos[name] = text
 
+    def forget_qos(self, name: str) -> None:
+        """Whoever could not be talked to is gone."""
+        self._qos[name] = ""
+
     def start(self, now_ns: int) -> None:
         """The node became active; sensors are missed only after `timeout_ns` from now on."""
         self._active_since_ns = now_ns
+        self._left_out.clear()
 
     def evaluate(
         self,
@@ -126,15 +149,39 @@ class HealthMonitor:
         since_ns = self._active_since_ns
         if since_ns is not None and (since_ns == 0 or now_ns < since_ns):
             self.start(now_ns)  # simulated time has begun, or gone back
-        sensors = [self._sensor(name, pipeline, state, now_ns) for name in self._sensors.names]
+        look = self._look(pipeline, state, now_ns)
+        sending = [name for name in self._sensors.names if name not in look.lost]
+        are_old = bool(sending) and all(name in look.clocks for name in sending)
         return [
-            self._frames(pipeline, state, now_ns),
+            self._frames(pipeline, state, look),
             self._calibration(pipeline, state, now_ns),
-            latency_status(state.latency, self.latency_warn_ms, with_details=with_details),
+            latency_status(
+                state.latency,
+                self.latency_warn_ms,
+                with_details=with_details,
+                are_stamps_old=are_old,
+            ),
             *_substitution(state),
             *self._others(now_ns),
-            *sensors,
+            *(self._judge.status(name, pipeline, look) for name in self._sensors.names),
         ]
+
+    def _look(self, pipeline: Pipeline, state: InferenceState, now_ns: int) -> Look:
+        lost = frozenset(n for n in self._sensors.names if self._is_lost(n, pipeline, now_ns))
+        is_starting = self._is_starting(now_ns)
+        tally = pipeline.tally
+        return Look(
+            now_ns=now_ns,
+            is_active=state.is_active,
+            is_starting=is_starting,
+            has_subscriber=state.has_subscriber,
+            lost=lost,
+            left_out={} if is_starting else self._left_out.found(tally, now_ns),
+            clocks=self._ages.stale(tally.newest, lost, now_ns),
+            qos=self._qos,
+            findings=state.findings,
+            masked=state.masked if state.has_subscriber else frozenset(),
+        )
 
     def _is_lost(self, name: str, pipeline: Pipeline, now_ns: int) -> bool:
         newest = pipeline.tally.newest.get(name)
@@ -147,17 +194,15 @@ class HealthMonitor:
         since_ns = self._active_since_ns
         return since_ns is not None and 0 <= now_ns - since_ns <= self.timeout_ns
 
-    def _frames(self, pipeline: Pipeline, state: InferenceState, now_ns: int) -> Status:
-        lost = [n for n in self._sensors.names if self._is_lost(n, pipeline, now_ns)]
-        bad = state.masked if state.has_subscriber else frozenset()
-        masked = [
-            n for n in self._sensors.names if n in lost or n in pipeline.uncalibrated or n in bad
-        ]
+    def _frames(self, pipeline: Pipeline, state: InferenceState, look: Look) -> Status:
+        told_elsewhere = {*look.lost, *pipeline.uncalibrated}
+        masked = {*told_elsewhere, *look.masked, *look.left_out}
+        without = [name for name in self._sensors.names if name in masked]
         counts = pipeline.counters.get(FRAMES, {})
         values = {
-            "cameras": _share(self._sensors.cameras, masked),
-            "radars": _share(self._sensors.radars, masked),
-            "masked": ", ".join(masked),
+            "cameras": _share(self._sensors.cameras, without),
+            "radars": _share(self._sensors.radars, without),
+            "masked": ", ".join(without),
             "frames in": str(state.frames_in),
             "frames out": str(state.frames_out),
             "frames replaced by newer": str(state.frames_replaced),
@@ -165,38 +210,52 @@ class HealthMonitor:
             "subscribers": "yes" if state.has_subscriber else "none: nothing is inferred",
             **{f"dropped: {reason}": str(count) for reason, count in counts.items()},
         }
-        level, message = self._frames_verdict(masked, state, now_ns)
-        return Status(name="frames", level=level, message=message, values=values)
+        reasons = {n: f"{n} ({w})" for n, w in look.left_out.items() if n not in told_elsewhere}
+        named = [reasons.get(name, name) for name in without]
+        level, kind, message = self._frames_verdict(without, named, state, look)
+        if state.withheld and level:
+            message = f"{message} ({state.withheld})"
+        return Status(name="frames", level=level, message=message, values=values, kind=kind)
 
     def _frames_verdict(
-        self, masked: list[str], state: InferenceState, now_ns: int
-    ) -> tuple[int, str]:
+        self, without: Collection[str], named: Sequence[str], state: InferenceState, look: Look
+    ) -> tuple[int, str, str]:
+        """Return level, kind and sentence.
+
+        Args:
+            without: names of the sensors that frames do not have.
+            named: the same, with the reasons that frames give.
+            state: of the node.
+            look: what is known of all sensors.
+        """
         cameras = self._sensors.cameras
         rules = (
             (
                 state.is_time_standing,
                 ERROR,
+                "time",
                 "time stands still: use_sim_time is set and nobody publishes /clock; play the "
                 "bag with its clock, or set use_sim_time to false",
             ),
-            (not state.is_active, OK, "not active"),
-            (bool(state.refusal), ERROR, state.refusal),
-            (bool(masked) and self._is_starting(now_ns), OK, "waiting for sensors"),
+            (not state.is_active, OK, "not active", "not active"),
+            (bool(state.refusal), ERROR, "refusal", state.refusal),
+            (bool(without) and look.is_starting, OK, "starting", "waiting for sensors"),
             (
-                bool(cameras) and all(name in masked for name in cameras),
+                bool(cameras) and all(name in without for name in cameras),
                 ERROR,
+                "no camera",
                 "no camera: see the status of each camera for what to do",
             ),
             (
-                bool(masked),
+                bool(without),
                 WARN,
-                f"running without {', '.join(masked)}: see their status for what to do",
+                f"without {', '.join(without)}",
+                f"running without {', '.join(named)}: see their status for what to do",
             ),
-            (not state.has_subscriber, OK, "nobody listens: nothing is inferred"),
+            (not state.has_subscriber, OK, "idle", "nobody listens: nothing is inferred"),
         )
-        verdicts = ((level, message) for holds, level, message in rules if holds)
-        level, message = next(verdicts, (OK, "all sensors are in use"))
-        return level, f"{message} ({state.withheld})" if state.withheld and level else message
+        verdicts = ((level, kind, message) for holds, level, kind, message in rules if holds)
+        return next(verdicts, (OK, "", "all sensors are in use"))
 
     def _calibration(self, pipeline: Pipeline, state: InferenceState, now_ns: int) -> Status:
         lacking = pipeline.uncalibrated
@@ -218,111 +277,24 @@ class HealthMonitor:
             level=WARN if rig.cameras or rig.radars else ERROR,
             message=f"not calibrated: {names}; {first}: {lacking[first]}",
             values=values,
+            kind=names,
         )
 
     def _others(self, now_ns: int) -> list[Status]:
         """Return what concerns no sensor: TF, ego motion, QoS of outputs."""
         statuses = []
         told_elsewhere = (*self._sensors.names, FRAMES)  # see `_frames`
-        for name, (when_ns, problem) in self._problems.items():
-            if name not in told_elsewhere and _is_recent(when_ns, now_ns):
-                statuses.append(Status(name=name, level=WARN, message=problem.text))
+        for name in self._problems.sensors:
+            recent = [] if name in told_elsewhere else self._problems.of(name, now_ns)
+            if recent:
+                reasons = [Reason(kind=one.reason, text=one.text) for one in recent]
+                statuses.append(joined(name, reasons, "", {}))
         statuses.append(self._motion.status(now_ns))
-        foreign = {
-            name: text for name, text in self._qos.items() if name not in self._sensors.names
-        }
-        statuses += [
-            Status(name=f"qos {name}", level=WARN, message=text) for name, text in foreign.items()
-        ]
+        for name, text in self._qos.items():
+            if name not in self._sensors.names:
+                reasons = [Reason(kind=text, text=text)] if text else []
+                statuses.append(joined(f"qos {name}", reasons, "ok: what did not fit is gone", {}))
         return statuses
-
-    def _sensor(self, name: str, pipeline: Pipeline, state: InferenceState, now_ns: int) -> Status:
-        self._note_jumps(name, pipeline, now_ns)
-        level, message = OK, "ok" if state.is_active else "not active"
-        if state.is_active:
-            level, message = self._sensor_verdict(name, pipeline, now_ns)
-        if state.is_active and state.has_subscriber and level == OK:
-            level, message = _fault_verdict(name, state)
-        values = self._sensor_values(name, pipeline, now_ns)
-        return Status(name=name, level=level, message=message, values=values)
-
-    def _sensor_values(self, name: str, pipeline: Pipeline, now_ns: int) -> dict[str, str]:
-        tally = pipeline.tally
-        newest, rhythm = tally.newest.get(name), tally.rhythms.get(name)
-        lost = 0 if rhythm is None else rhythm.lost
-        rate_hz, loss = self._rates(name, tally.accepted.get(name, 0), lost, now_ns)
-        values = {
-            "rate Hz": f"{rate_hz:.1f}",
-            "loss %": f"{100 * loss:.0f}",
-            "received": str(tally.accepted.get(name, 0)),
-            "lost": str(lost),
-            "stamp jumps": "0" if rhythm is None else str(rhythm.jumps),
-            **{f"dropped: {r}": str(n) for r, n in tally.drops.get(name, {}).items()},
-        }
-        if newest is not None:
-            values["age ms"] = f"{(now_ns - newest[0]) / 1e6:.0f}"
-        return values
-
-    def _note_jumps(self, name: str, pipeline: Pipeline, now_ns: int) -> None:
-        rhythm = pipeline.tally.rhythms.get(name)
-        jumps = 0 if rhythm is None else rhythm.jumps
-        if jumps > self._jumps.get(name, 0):
-            text = (
-                "its stamps left the clock by more than half a second; synchronise the clocks "
-                "(PTP, NTP), and see whether its driver was started again"
-            )
-            self.note_problems([Problem(sensor=name, reason="stamps jumped", text=text)], now_ns)
-        self._jumps[name] = jumps
-
-    def _sensor_verdict(self, name: str, pipeline: Pipeline, now_ns: int) -> tuple[int, str]:
-        when_ns, problem = self._problems.get(name, (0, None))
-        is_recent = problem is not None and _is_recent(when_ns, now_ns)
-        if name in self._qos and self._is_lost(name, pipeline, now_ns):
-            return WARN, self._qos[name]
-        if problem is not None and is_recent and problem.reason != "uncalibrated":
-            return WARN, f"{problem.reason}: {problem.text}"
-        if self._is_lost(name, pipeline, now_ns):
-            topic = self._topic(name)
-            state = "silent" if name in pipeline.tally.newest else "no message yet"
-            return WARN, (
-                f"{state} on {topic}; check that the driver runs (ros2 topic hz {topic}) and that "
-                "the sensor file names its topic"
-            )
-        if name in pipeline.uncalibrated and not self._is_starting(now_ns):
-            return WARN, pipeline.uncalibrated[name]
-        return OK, "ok"
-
-    def _topic(self, name: str) -> str:
-        camera = self._sensors.cameras.get(name)
-        return self._sensors.radars[name].points if camera is None else camera.image
-
-    def _rates(self, name: str, count: int, lost: int, now_ns: int) -> tuple[float, float]:
-        """Return readings a second, and the share of readings that was lost, of late."""
-        history = self._history.setdefault(name, deque())
-        if history and now_ns < history[-1][0]:
-            history.clear()
-        history.append((now_ns, count, lost))
-        while now_ns - history[0][0] > _RATE_SPAN_NS:
-            history.popleft()
-        then_ns, count_then, lost_then = history[0]
-        came, gone, span_ns = count - count_then, lost - lost_then, now_ns - then_ns
-        rate_hz = came * 1e9 / span_ns if span_ns > 0 else 0.0
-        return rate_hz, gone / (came + gone) if came + gone else 0.0
-
-
-def _is_recent(when_ns: int, now_ns: int) -> bool:
-    """Whether a problem is still told; not where the clock went back behind it."""
-    return abs(now_ns - when_ns) < _DROP_MEMORY_NS
-
-
-def _fault_verdict(name: str, state: InferenceState) -> tuple[int, str]:
-    """Return what a sensor that sends shows to be wrong with it."""
-    found = [finding for finding in state.findings if finding.sensor == name]
-    if not found:
-        return OK, "ok"
-    use = "left out of the frames" if name in state.masked else "still used"
-    texts = "; ".join(f"{finding.fault}: {finding.remedy}" for finding in found)
-    return WARN, f"{texts} ({use})"
 
 
 def _substitution(state: InferenceState) -> list[Status]:
@@ -331,12 +303,11 @@ def _substitution(state: InferenceState) -> list[Status]:
         return []
     message = (
         f"{state.substitution}; it stays so until the node is cleaned up and configured again, "
-        "which tries the wanted backend anew"
+        "which tries the wanted backend anew, or its process started again where the reason says so"
     )
     return [Status(name="backend", level=WARN, message=message)]
 
 
-def _share(names: Iterable[str], masked: list[str]) -> str:
+def _share(names: Collection[str], without: Collection[str]) -> str:
     """Return "5/6"."""
-    all_names = list(names)
-    return f"{sum(name not in masked for name in all_names)}/{len(all_names)}"
+    return f"{sum(name not in without for name in names)}/{len(names)}"

@@ -13,6 +13,9 @@ _FRAMES = 200
 
 _TOTAL = "total"
 
+#: From the frame's stamp until the frame is whole.
+_BEFORE = "sync"
+
 
 class LatencyWindow:
     """Milliseconds of each stage of the last frames."""
@@ -31,7 +34,15 @@ class LatencyWindow:
     @property
     def median_ms(self) -> float:
         """The usual time of a whole frame; 0 before the first. Cheap, unlike `percentiles`."""
-        ordered = sorted(self._stages.get(_TOTAL, ()))
+        return self._median_ms(_TOTAL)
+
+    @property
+    def median_before_ms(self) -> float:
+        """The usual time from a frame's stamp until it is whole; 0 before the first."""
+        return self._median_ms(_BEFORE)
+
+    def _median_ms(self, stage: str) -> float:
+        ordered = sorted(self._stages.get(stage, ()))
         middle = len(ordered) // 2
         if not ordered:
             return 0.0
@@ -46,13 +57,16 @@ class LatencyWindow:
         return found
 
 
-def latency_status(latency: LatencyWindow, warn_ms: float, *, with_details: bool) -> Status:
+def latency_status(
+    latency: LatencyWindow, warn_ms: float, *, with_details: bool, are_stamps_old: bool = False
+) -> Status:
     """Return the status "latency".
 
     Args:
         latency: of the last frames.
         warn_ms: median of the whole that is a warning.
         with_details: have the percentiles of all stages among the values; they cost a millisecond.
+        are_stamps_old: the stamps of all sensors are old when they arrive.
     """
     values = {}
     if with_details:
@@ -64,11 +78,39 @@ def latency_status(latency: LatencyWindow, warn_ms: float, *, with_details: bool
     median_ms = latency.median_ms
     if median_ms <= warn_ms:
         return Status(name="latency", level=OK, message=f"{median_ms:.0f} ms", values=values)
+    kind, advice = _advice(median_ms, latency.median_before_ms, warn_ms, are_stamps_old)
     return Status(
         name="latency",
         level=WARN,
-        message=f"median {median_ms:.0f} ms is above diagnostics.latency_warn_ms = "
-        f"{warn_ms:g}; give model.threads more if cores are idle, lower the camera rate, or take a "
-        "smaller model (the stages below say where the time goes)",
+        message=f"median {median_ms:.0f} ms is above diagnostics.latency_warn_ms = {warn_ms:g}; "
+        f"{advice}",
         values=values,
+        kind=kind,
+    )
+
+
+def _advice(
+    median_ms: float, before_ms: float, warn_ms: float, are_stamps_old: bool
+) -> tuple[str, str]:
+    """Return the kind of a latency that is too long, and what to do.
+
+    Args:
+        median_ms: of the whole.
+        before_ms: of it, until frames are whole.
+        warn_ms: median of the whole that is a warning.
+        are_stamps_old: the stamps of all sensors are old when they arrive.
+    """
+    if are_stamps_old:
+        return "clock", (
+            "the stamps of all sensors are old when they arrive: synchronise their clocks with the "
+            "node's, as their status says"
+        )
+    if 2 * before_ms >= median_ms and median_ms - before_ms <= warn_ms:
+        return "before", (
+            f"{before_ms:.0f} ms of it pass before a frame is whole: look at the clocks (PTP, "
+            "NTP), the drivers and the network of the sensors, and at their age ms"
+        )
+    return "work", (
+        "give model.threads more if cores are idle, lower the camera rate, or take a smaller model "
+        "(the stages below say where the time goes)"
     )

@@ -5,7 +5,6 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode
 
@@ -27,12 +26,13 @@ from imkd_ros.bridge.sensors import load_sensor_set
 from imkd_ros.bridge.tally import FRAMES, Problem
 from imkd_ros.node.answering import Answering
 from imkd_ros.node.calibration import CalibrationAside
-from imkd_ros.node.diagnostics import LEVELS, diagnostic_array, levels
+from imkd_ros.node.diagnostics import HealthOutput
 from imkd_ros.node.health import HealthMonitor, InferenceState
-from imkd_ros.node.inputs import Inputs
+from imkd_ros.node.inputs import Inputs, wanted_types
 from imkd_ros.node.memory_status import memory_status
 from imkd_ros.node.mosaic import Mosaic
 from imkd_ros.node.outputs import Outputs
+from imkd_ros.node.qos_watch import QosWatch
 from imkd_ros.node.status import StatusOutput, without_frame
 from imkd_ros.node.throttle import Throttle
 from imkd_ros.node.verdicts import Status
@@ -67,7 +67,6 @@ class Session:
     def __init__(self, node: LifecycleNode, settings: NodeSettings) -> None:
         self._node = node
         self._log = node.get_logger()
-        self._name = node.get_fully_qualified_name().lstrip("/")
         self._settings = settings
         policy = policy_of(settings)
         self._sensors = sensors = load_sensor_set(sensors_file(settings.text("sensors_file")))
@@ -98,8 +97,6 @@ class Session:
             CalibrationWatch(settings.flag("health.watch_calibration")), self._log.error
         )
         self._throttle = Throttle(WARNING_S)
-        self._levels: dict[str, int] = {}
-        self._published_s = 0.0
         self._judged_ns = 0
         self._clock_due_s = self._looked_s = 0.0
         self._open_topics()
@@ -119,6 +116,8 @@ class Session:
 
     def _open_topics(self) -> None:
         node, settings = self._node, self._settings
+        odometry_topic = settings.text("ego_motion.odometry_topic")
+        self._qos = QosWatch(node, wanted_types(self._sensors, odometry_topic))
         self._outputs = Outputs(
             node, settings.text("base_frame"), self._bundle.name, self._sensors, self._on_qos
         )
@@ -130,12 +129,12 @@ class Session:
             rate_hz=settings.number("debug.mosaic_rate_hz"),
             tile_width_px=settings.count("debug.mosaic_tile_width_px"),
         )
-        self._diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self._diagnostics = HealthOutput(node, self._bundle.name)
         self._inputs = Inputs(
             node,
             self._sensors,
             settings.count("input.queue_depth"),
-            settings.text("ego_motion.odometry_topic"),
+            odometry_topic,
             self._on_message,
             self._on_qos,
         )
@@ -183,7 +182,7 @@ class Session:
         self._pipeline.close()
         self._outputs.close()
         self._status.close()
-        self._node.destroy_publisher(self._diagnostics)
+        self._diagnostics.close()
         self._backend.close()
 
     def reset(self) -> None:
@@ -238,6 +237,7 @@ class Session:
     def _offer(self, frames: list[PendingFrame], now_ns: int) -> None:
         self._tell_unmade()
         for frame in frames:
+            self._health.note_frame({**self._state.corrupt, **frame.missing}, now_ns)
             self._answering.offer(frame, self._pipeline.rig, now_ns)
 
     def _tell_unmade(self) -> None:
@@ -247,6 +247,7 @@ class Session:
 
     def _on_qos(self, name: str, text: str) -> None:
         self._health.note_qos(name, text)
+        self._qos.note(name, self._steady_s())
         self._warn(Problem(sensor=name, reason="qos", text=text))
 
     def _warn(self, problem: Problem) -> None:
@@ -270,6 +271,8 @@ class Session:
         for problem in problems:
             self._warn(problem)
         self._health.note_problems(problems, now_ns)
+        for name in self._qos.gone(self._steady_s()):
+            self._health.forget_qos(name)
         self._state.has_subscriber = self._outputs.has_subscriber
         self._state.findings = (*self._watch.findings, *self._calibration.findings)
         self._state.masked, self._state.judged = self._watch.masked, self._calibration.judged
@@ -277,12 +280,13 @@ class Session:
         self._state.is_time_standing = now_ns == 0 and self._steady_s() > self._clock_due_s
         if self._state.is_active:
             self._tell_silence(now_ns)
-        is_due = self._is_health_due()
+        now_s, period_s = self._steady_s(), self._settings.number("diagnostics.period_sec")
+        is_due = self._diagnostics.is_due(now_s, period_s)
         statuses = self._statuses(now_ns, with_details=is_due)
-        if not is_due and levels(statuses) != self._levels:
+        if not is_due and self._diagnostics.is_news(statuses):
             is_due, statuses = True, self._statuses(now_ns, with_details=True)
         if is_due:
-            self._publish_health(statuses)
+            self._diagnostics.publish(statuses, now_s)
 
     def _watch_clock(self, now_ns: int) -> None:
         """Forget when sensors came, where the clock went back; they have a moment to come anew."""
@@ -317,22 +321,3 @@ class Session:
             self._pipeline, self._state, now_ns, with_details=with_details
         )
         return statuses + memory_status(self._detector.memory)
-
-    def _is_health_due(self) -> bool:
-        period_s = self._settings.number("diagnostics.period_sec")
-        return self._steady_s() - self._published_s >= period_s
-
-    def _publish_health(self, statuses: list[Status]) -> None:
-        for status in statuses:
-            if self._levels.get(status.name, 0) != status.level:
-                self._log_level(status)
-        self._levels, self._published_s = levels(statuses), self._steady_s()
-        stamp = self._node.get_clock().now().to_msg()
-        self._diagnostics.publish(diagnostic_array(statuses, self._name, self._bundle.name, stamp))
-
-    def _log_level(self, status: Status) -> None:
-        text = f"{status.name}: {LEVELS[status.level]}: {status.message}"
-        if status.level == 0:
-            self._log.info(text)
-        else:  # a line of its own: rclpy allows one severity a line
-            self._log.warning(text)

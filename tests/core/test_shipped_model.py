@@ -9,11 +9,13 @@ import pytest
 from imkd_core.cli.evaluation.run import EvaluationOptions, evaluate_bundle
 from imkd_core.config import NUSCENES_CLASSES
 from imkd_core.evaluation.losses import ALL_CAMERAS, ALL_RADARS, Loss
+from imkd_core.export.tensorrt_check import check_tensorrt, is_tensorrt_installed
 from imkd_core.resources import bundle_folder, bundles
 from imkd_core.runtime.backends import BackendSettings, open_backend
 from imkd_core.runtime.bundle import load_bundle
 from imkd_core.runtime.detector import Detector
 from imkd_core.runtime.roles import recommendations
+from imkd_core.runtime.tensorrt.keys import CameraRange
 from imkd_core.simulation.simulate import SimulationOptions, simulate
 from imkd_core.types import RADAR_FIELDS, Frame, RadarCloud, SensorRig
 from tests.core.rigs import STAMP_NS, rig_of
@@ -54,6 +56,14 @@ def test_int8_costs_at_most_half_a_point_and_runs_where_it_was_measured():
         assert cost["key_frames"] >= 320
         assert max(cost["nds_lost"], cost["map_lost"]) <= 0.005
     assert recommendations(bundle) == {"cpu": "int8_u8"}
+
+
+@pytest.mark.skipif(not is_tensorrt_installed(), reason="tensorrt-rtx is not installed")
+@pytest.mark.parametrize("role", ["fp32", "int8_s8"])
+def test_tensorrt_builds_the_files_that_ship_to_the_end(role):
+    path = load_bundle(bundle_folder("")).path(role)
+    report = check_tensorrt(path, CameraRange.exactly(6))
+    assert report.plan_bytes > 1_000_000
 
 
 def test_the_card_names_the_files_that_lie_beside_it():

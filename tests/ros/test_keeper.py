@@ -19,7 +19,8 @@ from rclpy.serialization import serialize_message
 
 from imkd_ros.graph.options import GraphOptions, detector_arguments
 from imkd_ros.graph.processes import Processes
-from imkd_ros.keeper import Keeper
+from imkd_ros.graph.transitions import Outcome
+from imkd_ros.keeper import Keeper, RefusedError
 from tests.ros.node_bench import write_sensors
 from tests.ros.tiny_bundle import write_tiny_bundle
 
@@ -97,6 +98,46 @@ def test_when_all_is_to_end_the_node_has_time_to_give_everything_back(tmp_path, 
         watcher.join()
     assert "keeper: active" in "".join(said)
     assert processes.exit_codes == {"detector": 0}
+
+
+class ScriptedClient:
+    """Tells states, and carries transitions out in the time that the test gives them."""
+
+    def __init__(self, monkeypatch, states, outcomes, seconds):
+        self._states, self._outcomes, self._seconds = iter(states), iter(outcomes), seconds
+        self._now_s = 0.0
+        monkeypatch.setattr("imkd_ros.keeper.time.monotonic", lambda: self._now_s)
+
+    def state(self, _node, timeout_s):
+        self._now_s += timeout_s
+        return next(self._states)
+
+    def carry_out(self, _node, _transition):
+        self._now_s += self._seconds
+        return next(self._outcomes)
+
+
+def bring_up(client):
+    options = GraphOptions(bag=Path(), recording=Path(), ready_timeout_s=600.0)
+    processes = Processes(None, {})
+    return Keeper(options, 4.0, processes, (), threading.Event())._bring_up(client)
+
+
+def test_a_configure_that_builds_for_an_hour_is_no_reason_to_start_the_node_again(monkeypatch):
+    states = ["", "unconfigured", "inactive", "active"]
+    made = [Outcome.MADE, Outcome.MADE]
+    assert bring_up(ScriptedClient(monkeypatch, states, made, 3600.0)) == ""
+
+
+def test_a_refusal_that_comes_late_is_one(monkeypatch):
+    client = ScriptedClient(monkeypatch, ["unconfigured"], [Outcome.REFUSED], 3600.0)
+    with pytest.raises(RefusedError, match="refused to leave 'unconfigured'"):
+        bring_up(client)
+
+
+def test_a_node_that_never_hears_is_given_up(monkeypatch):
+    client = ScriptedClient(monkeypatch, ["unconfigured"] * 200, [Outcome.LOST] * 200, 5.0)
+    assert bring_up(client) == "was not active after 600 s"
 
 
 def test_a_node_of_that_name_elsewhere_is_not_the_one_that_is_kept():

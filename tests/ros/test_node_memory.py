@@ -5,14 +5,20 @@ import pytest
 
 pytest.importorskip("rclpy")
 
+from nav_msgs.msg import Odometry
+from rosgraph_msgs.msg import Clock
 from std_srvs.srv import Trigger
 
 from imkd_core.config import MemorySpec
+from imkd_core.runtime.memory import RESET_GAP, RESET_POSE, RESET_TIME
 from tests.core.rigs import spec_of
 from tests.core.runtime.made_up_bundle import make_bundle
-from tests.ros.node_bench import ACTIVATE, DEACTIVATE, Bench, drive
+from tests.ros.node_bench import ACTIVATE, DEACTIVATE, Bench, drive, to_time
 
 pytestmark = [pytest.mark.ros, pytest.mark.usefixtures("ros_environment")]
+
+SECOND, MS = 1_000_000_000, 1_000_000
+BEGIN_NS = 1_000 * SECOND
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +35,64 @@ def bench(tmp_path, bundle, ros_environment):
     bench.listen_to_boxes()
     bench.calibrate()
     yield bench
+    bench.close()
+
+
+class Drive:
+    """A simulated clock, a vehicle at 2 m/s, and one frame every tenth of a second."""
+
+    def __init__(self, bench):
+        self.bench, self.now_ns, self.x_m = bench, BEGIN_NS, 0.0
+        self.clock = bench.publisher(Clock, "/clock")
+        odometry = bench.publisher(Odometry, "/odometry")
+        assert bench.wait(
+            lambda: self.clock.get_subscription_count() and odometry.get_subscription_count()
+        )
+        bench.now_ns = lambda: self.now_ns
+        self.tick(0)
+
+    def tick(self, step_ns):
+        """Let time go on, or jump; the vehicle stands where it is."""
+        self.now_ns += step_ns
+        self.clock.publish(Clock(clock=to_time(self.now_ns)))
+        self.bench.wait(lambda: False, 0.02)
+
+    def goes_on(self, condition, frames=80):
+        for _ in range(frames):
+            self.moves()
+            self.bench.publish_frame()
+            self.tick(50 * MS)
+            if self.bench.wait(condition, 0.05):
+                return True
+        return False
+
+    def moves(self):
+        """Let half a tenth of a second go by, and tell the pose of a tenth.
+
+        It is ahead of its time, so that a busy machine has it when it wants it.
+        """
+        self.tick(50 * MS)
+        self.x_m += 0.2
+        self.bench.publish_odometry(self.now_ns + 100 * MS, self.x_m)
+
+    def goes_blind(self, tenths):
+        """No sensor sends for a time, and the vehicle is told to move on."""
+        for _ in range(tenths):
+            self.moves()
+            self.tick(50 * MS)
+
+
+@pytest.fixture
+def driving(tmp_path, bundle, ros_environment):
+    """A drive whose frames are remembered already."""
+    parameters = {"ego_motion.odometry_topic": "/odometry", "use_sim_time": True}
+    bench = Bench(tmp_path, bundle, **parameters)
+    bench.start()
+    bench.listen_to_boxes()
+    drive = Drive(bench)
+    bench.calibrate()
+    assert drive.goes_on(lambda: heights(bench)[-6:] == [2] * 6)
+    yield drive
     bench.close()
 
 
@@ -62,3 +126,53 @@ def test_without_odometry_frames_are_answered_alone_and_diagnostics_say_what_to_
     assert bench.feed(lambda: bench.level("memory") == 1 and len(bench.boxes) > 2)
     assert set(heights(bench)) == {0}
     assert "start the odometry" in bench.status("memory").message
+
+
+def facts(drive):
+    return drive.bench.node._session._detector.memory
+
+
+def forgets(drive, reason):
+    """Drive on until a frame was answered without the past, and a later one with it again."""
+    bench = drive.bench
+    bench.boxes.clear()
+    begin_ns = drive.now_ns
+
+    def begins_anew():
+        found = heights_since(bench, begin_ns)
+        return 0 in found and 2 in found[found.index(0) :]
+
+    assert drive.goes_on(begins_anew), (facts(drive), heights(bench))
+    assert set(facts(drive).resets) == {reason}
+    assert facts(drive).last_reset == reason
+
+
+def heights_since(bench, begin_ns):
+    """Heights of the boxes of frames of some time on."""
+    stamps = [(m.header.stamp.sec * SECOND + m.header.stamp.nanosec) for m in bench.boxes]
+    pairs = zip(stamps, heights(bench), strict=True)
+    return [height for stamp_ns, height in pairs if stamp_ns > begin_ns]
+
+
+def test_a_bag_that_loops_empties_the_memory(driving):
+    driving.x_m = 0.0
+    driving.tick(BEGIN_NS - driving.now_ns)
+    forgets(driving, RESET_TIME)
+
+
+def test_a_pose_that_jumps_empties_the_memory(driving):
+    driving.x_m += 300.0
+    forgets(driving, RESET_POSE)
+
+
+def test_a_gap_of_more_than_two_seconds_empties_the_memory(driving):
+    driving.goes_blind(25)
+    forgets(driving, RESET_GAP)
+
+
+def test_a_gap_of_a_second_costs_no_memory(driving):
+    driving.goes_blind(10)
+    driving.bench.boxes.clear()
+    assert driving.goes_on(lambda: len(driving.bench.boxes) >= 3)
+    assert facts(driving).resets == {}
+    assert set(heights(driving.bench)) == {2}

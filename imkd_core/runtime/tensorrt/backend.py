@@ -7,7 +7,7 @@ keeps "GPU memory" apart from the host's and executes the ONNX file.
 
 import ctypes
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,13 @@ from imkd_core.runtime.contract import (
 from imkd_core.runtime.roles import role_for
 from imkd_core.runtime.tensorrt.bindings import Binding, bind
 from imkd_core.runtime.tensorrt.builder import Source, check_target, collecting_logger
-from imkd_core.runtime.tensorrt.cuda import CPU_REMEDY, Cuda, SilentGpuError, load_cuda
+from imkd_core.runtime.tensorrt.cuda import (
+    CPU_REMEDY,
+    Cuda,
+    LostCudaError,
+    SilentGpuError,
+    load_cuda,
+)
 from imkd_core.runtime.tensorrt.engine_cache import Engine, EngineCache, default_folder
 from imkd_core.runtime.tensorrt.keys import CameraRange, Target
 from imkd_core.runtime.tensorrt.packages import import_tensorrt
@@ -93,7 +99,7 @@ class TensorRtBackend(CheckedBackend):
         self._graph: int | None = None
         self._uses_graph = True
         self._is_closed = False
-        self._lost = ""
+        self._lost: tuple[type[DeviceError], str] | None = None
         key = engine.key
         self.name = f"{key.package} {key.version} {key.precision} on {key.target.gpu_name}"
 
@@ -108,8 +114,9 @@ class TensorRtBackend(CheckedBackend):
             DeviceError: the GPU failed, or does not answer.
             BackendError: the backend is closed, or an input does not fit.
         """
-        if self._lost:
-            raise SilentGpuError(self._lost)
+        if self._lost is not None:
+            kind, text = self._lost
+            raise kind(text)
         if self._is_closed:
             raise BackendError(f"the backend of {self._model} is closed")
         check_arrays(self._model, self.inputs, inputs)
@@ -122,8 +129,11 @@ class TensorRtBackend(CheckedBackend):
         try:
             self._execute()
         except SilentGpuError as error:
-            self._lost = f"{error}; the model has to be opened again"
+            self._lost = SilentGpuError, f"{error}; the model has to be opened again"
             self._abandon()
+            raise
+        except LostCudaError as error:
+            self._lost = LostCudaError, str(error)
             raise
         return {
             b.name: b.view(self._shapes[b.name]).copy() for b in self._bindings if not b.is_input
@@ -136,11 +146,23 @@ class TensorRtBackend(CheckedBackend):
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(held))  # never destroyed, not even at exit
 
     def close(self) -> None:
-        """Give memory and the engine back; a closed backend refuses to run."""
+        """Give memory and the engine back; a closed backend refuses to run.
+
+        Raises:
+            DeviceError: the GPU did not take something back; all else is given back.
+        """
         if self._is_closed:
             return
         self._is_closed = True
-        self._drop_graph()
+        try:
+            self._drop_graph()
+        except BaseException:
+            with suppress(BackendError):  # the first error is the one that tells
+                self._give_back()
+            raise
+        self._give_back()
+
+    def _give_back(self) -> None:
         self._context = self._engine = self._runtime = None
         self._stack.close()
 
@@ -246,7 +268,8 @@ def open_tensorrt(
         check_contract(model, "output", backend.outputs, expected)
         backend.warm_up(count or 1)
     except BackendError:
-        backend.close()
+        with suppress(BackendError):  # what keeps it from opening is said
+            backend.close()
         raise
     return backend
 

@@ -13,6 +13,7 @@ import math
 import os
 import time
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,15 @@ _REMEDIES = {
     "need '--gpus all'",
 }
 
+#: Errors after which CUDA does nothing more in this process, whatever is closed and opened again:
+#: memory that failed, links that failed, and kernels that broke off.
+_LASTING = frozenset({214, 220, 226, 700, 702, 709, 710, 714, 715, 716, 717, 718, 719, 721})
+
+_LASTING_REMEDY = (
+    "CUDA does nothing more in this process and configuring again cannot help: end the process and "
+    "start it again (the keeper starts a node that ended), see 'nvidia-smi' and the kernel log"
+)
+
 _POINTER, _SIZE, _INT = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
 _POINTER_OUT, _INT_OUT = ctypes.POINTER(ctypes.c_void_p), ctypes.POINTER(ctypes.c_int)
 
@@ -84,8 +94,15 @@ class SilentGpuError(DeviceError):
     """The GPU does not answer; what it holds cannot be taken back."""
 
 
+class LostCudaError(DeviceError):
+    """CUDA is of no more use in this process; nothing but a new process helps."""
+
+
 class Cuda:
     """The CUDA runtime; addresses, streams and graphs are plain integers.
+
+    After an error that lasts (see `LostCudaError`) it describes no GPU any more, so that no model
+    is opened on it.
 
     Args:
         library: libcudart as ctypes loads it.
@@ -96,6 +113,7 @@ class Cuda:
 
     def __init__(self, library: Any) -> None:
         self._library = library
+        self._lost = ""
         for name, arguments in _ARGUMENTS.items():
             function = getattr(library, name, None)
             if function is None:
@@ -108,8 +126,11 @@ class Cuda:
         """Return the first GPU that is visible, which all other calls use.
 
         Raises:
+            LostCudaError: an earlier error lasts as long as this process.
             BackendError: there is none, or its driver is missing or too old.
         """
+        if self._lost:
+            raise LostCudaError(self._lost)
         count = ctypes.c_int(0)
         self._call("cudaGetDeviceCount", ctypes.byref(count))
         if count.value < 1:
@@ -228,26 +249,34 @@ class Cuda:
         if code == _SUCCESS:
             return
         text = (self._library.cudaGetErrorString(code) or b"unknown error").decode()
+        if code in _LASTING:
+            self._lost = f"CUDA: {name}: {text} (error {code}); {_LASTING_REMEDY}, {CPU_REMEDY}"
+            raise LostCudaError(self._lost)
         remedy = _REMEDIES.get(code, "see 'nvidia-smi' and the kernel log")
         raise DeviceError(f"CUDA: {name}: {text} (error {code}); {remedy}, {CPU_REMEDY}")
 
 
 def load_cuda() -> Cuda:
-    """Load libcudart of NVIDIA's wheel or of the system.
+    """Load libcudart of NVIDIA's wheel or of the system; a process has one.
 
     Raises:
         BackendError: it is not to be had.
     """
     for name in _candidates():
         try:
-            library = ctypes.CDLL(name)
+            cuda = _opened(name)
         except OSError:
             continue
-        return Cuda(library)
+        return cuda
     raise BackendError(
         "the CUDA runtime (libcudart) is not installed, which TensorRT needs; install it with 'pip "
         f"install nvidia-cuda-runtime' or the system's CUDA packages, {CPU_REMEDY}"
     )
+
+
+@cache
+def _opened(name: str) -> Cuda:
+    return Cuda(ctypes.CDLL(name))
 
 
 def pinned_array(address: int, shape: Sequence[int], dtype: np.dtype[Any]) -> NDArray[np.generic]:

@@ -8,14 +8,14 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from imkd_core.errors import ConfigError
 from imkd_core.runtime.tensorrt.builder import BuiltEngine, Source, build_engine
-from imkd_core.runtime.tensorrt.keys import CameraRange, EngineKey, Target
+from imkd_core.runtime.tensorrt.keys import CameraRange, EngineKey, Target, differences
 from imkd_core.runtime.tensorrt.packages import is_rtx
 from imkd_core.runtime.tensorrt.private_files import UntrustedError
-from imkd_core.runtime.tensorrt.private_store import PrivateStore
+from imkd_core.runtime.tensorrt.private_store import Entry, PrivateStore
 from imkd_core.runtime.tensorrt.progress import PERIOD_S
 from imkd_core.runtime.tensorrt.pruning import Limits, prune
 
@@ -37,6 +37,15 @@ class Engine:
     key: EngineKey
     path: Path | None
     build_s: float | None
+
+
+class _Unlike(NamedTuple):
+    """A kept engine that is of no use, in the order of how near it comes."""
+
+    number: int
+    idle: int
+    name: str
+    differences: tuple[str, ...]
 
 
 def default_folder() -> Path:
@@ -112,6 +121,8 @@ class EngineCache:
                 self._say(f"engines cannot be kept in {self._store.folder}: {error}")
             if not is_anew:
                 found = self._find(keys, is_refusal_said=True)
+            if found is None and is_kept and not is_anew:
+                self._say_what_changed(keys)
             return found or self._build(source, key, is_kept)
 
     @contextmanager
@@ -140,6 +151,19 @@ class EngineCache:
             if reading.refusal and is_refusal_said:
                 self._say(f"{path} is not loaded: {reading.refusal}; it is built again")
         return None
+
+    def _say_what_changed(self, keys: Sequence[EngineKey]) -> None:
+        """Say of the engine that comes next to what is wanted why it is of no use; none is read."""
+        try:
+            entries = self._store.entries()
+        except (OSError, UntrustedError):
+            return  # said where the folder was locked
+        nearest = min(_unlike(entries, keys), default=None)
+        if nearest is not None:
+            path, words = self._store.path(nearest.name), ", ".join(nearest.differences)
+            self._say(
+                f"{path} is of the same model and not loaded: it is for {words}; one is built"
+            )
 
     def _build(self, source: Source, key: EngineKey, is_kept: bool) -> Engine:
         timing = self._store.read(key.timing_name, key.timing_facts)
@@ -200,6 +224,15 @@ class EngineCache:
                 )
 
         return wait
+
+
+def _unlike(entries: Sequence[Entry], keys: Sequence[EngineKey]) -> Iterator[_Unlike]:
+    """Yield the kept engines of the same file, precision and cameras that fit none of the keys."""
+    for entry in entries:
+        for key in keys:
+            found = differences(key.facts, entry.facts)
+            if found:
+                yield _Unlike(len(found), -entry.used_ns, entry.name, tuple(found))
 
 
 def _say_nothing(_text: str) -> None:

@@ -3,6 +3,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,6 +11,9 @@ from imkd_core.errors import ConfigError
 
 #: Stands for the name and CUDA version of a GPU that an engine is built for ahead of time.
 ANY = "any"
+
+#: Facts of what an engine computes; the others say on what, and by what.
+_PURPOSE = ("onnx_sha256", "precision", "cameras")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +123,37 @@ class EngineKey:
             f"(compute capability {major}.{minor}), CUDA {self.target.cuda_version}, cameras "
             f"{cameras}, ONNX {self.onnx_sha256[:12]}..."
         )
+
+
+def differences(wanted: Mapping[str, Any], kept: Mapping[str, Any]) -> list[str]:
+    """Return what keeps an engine of the same purpose from serving, in words.
+
+    Args:
+        wanted: `EngineKey.facts` of the engine that is looked for.
+        kept: those of one that is there, as its sidecar has them.
+    """
+    if any(wanted[name] != kept.get(name) for name in _PURPOSE):
+        return []
+    here, there = _conditions(wanted), _conditions(kept)
+    return [
+        f"{name} {there[name]} (here {value})"
+        for name, value in here.items()
+        if there[name] != value
+    ]
+
+
+def _conditions(facts: Mapping[str, Any]) -> dict[str, str]:
+    """Return under what an engine can be used: name -> value, for people."""
+    said = facts.get("target")
+    target = said if isinstance(said, Mapping) else {}
+    capability = target.get("compute_capability")
+    numbers = capability if isinstance(capability, list) else []
+    return {
+        "TensorRT": f"'{facts.get('package')} {facts.get('version')}'",
+        "GPU": f"'{target.get('gpu_name')}'",
+        "compute capability": ".".join(str(number) for number in numbers),
+        "CUDA": f"{target.get('cuda_version')}",
+    }
 
 
 def _canonical(facts: dict[str, Any]) -> bytes:

@@ -13,8 +13,9 @@ from imkd_core.cli.inference_checks import (
 )
 from imkd_core.errors import BackendError
 from imkd_core.health.check import AMBER, GREEN, RED
-from imkd_core.runtime import processor, providers
+from imkd_core.runtime import backends, processor, providers
 from imkd_core.runtime.bundle import write_bundle
+from imkd_core.runtime.providers import CPU_PROVIDER
 from imkd_core.runtime.tensorrt import builder, cuda, packages
 from imkd_core.runtime.tensorrt.private_store import PrivateStore
 from tests.core.runtime.made_up_bundle import HEAD, SPEC, make_bundle
@@ -143,6 +144,24 @@ def test_a_recommendation_is_followed_where_it_can_be_and_told(
     assert f"runs the {role} file" in check.found
     assert ("lacks VNNI" in check.found) != has_vnni
     assert "recommends int8_u8 on cpu" in check.found
+
+
+def test_where_openvino_runs_fp32_the_doctor_says_which_file_could_be_set(tmp_path, monkeypatch):
+    monkeypatch.setattr(processor, "has_int8_products", lambda: True)
+    monkeypatch.setattr(backends, "_RUNNERS", {CPU_PROVIDER: "openvino"})
+    monkeypatch.setattr(providers, "has_openvino", lambda: False)
+    bundle = write_bundle(
+        make_bundle(tmp_path / "b").root,
+        name="tiny",
+        inputs=SPEC,
+        head=HEAD,
+        files=dict.fromkeys(("fp32", "int8_s8", "int8_u8"), "model.onnx"),
+        provenance={"recommended": {"cpu": "int8_u8"}},
+        producer={},
+    )
+    found = check_choice(bundle).found
+    assert "runs the fp32 file" in found
+    assert "'model.precision: int8_s8'" in found
 
 
 def test_openvino_that_is_passed_over_is_told_with_the_reason(tmp_path, monkeypatch):

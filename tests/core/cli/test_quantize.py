@@ -4,13 +4,19 @@
 Real graphs are quantised in tests/core/export/test_quantize.py.
 """
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import onnx
 import pytest
 
 from imkd_core.__main__ import main
+from imkd_core.cli.evaluation import run as evaluation
 from imkd_core.export import quantize
 from imkd_core.export.quantize import FILE_NAMES, Quantized
+from imkd_core.runtime import backends
 from imkd_core.runtime.bundle import MANIFEST, load_bundle, write_bundle
+from imkd_core.runtime.providers import AUTO, CPU_PROVIDER
 from tests.core.data.made_up import write_dataroot
 from tests.core.runtime.made_up_bundle import make_bundle
 
@@ -61,6 +67,34 @@ def test_files_are_written_measured_and_described(bundle, data, search, tmp_path
     assert "int8_u8 3 layers in 8 bits, kept in float32: stem" in printed
     assert written.files["int8_s8"].sha256 in printed
     assert "int8_u8 NDS" in printed
+
+
+def test_each_file_is_measured_by_what_it_is_for_also_where_openvino_would_run_it(
+    bundle, data, search, tmp_path, monkeypatch
+):
+    evaluated, opened = {}, {}
+
+    def evaluate(model, data, output, options):
+        evaluated[options.role] = options.backend.providers
+        metrics = SimpleNamespace(samples=2)
+        return SimpleNamespace(nds=0.5, mean_ap=0.5, conditions=[SimpleNamespace(metrics=metrics)])
+
+    real = backends.open_backend
+
+    def open_backend(bundle, settings):
+        opened[settings.role] = settings.providers
+        return real(bundle, replace(settings, providers=(CPU_PROVIDER,)))
+
+    monkeypatch.setattr(evaluation, "evaluate_bundle", evaluate)
+    monkeypatch.setattr(backends, "open_backend", open_backend)
+    more = ("--frames", 1, "--output", tmp_path / "int8", "--test", data)
+    assert main(arguments(bundle.root, data, *more)) == 0
+    assert evaluated == {
+        "fp32": (CPU_PROVIDER,), "int8_s8": (AUTO,), "int8_u8": (CPU_PROVIDER,)
+    }  # fmt: skip
+    assert {role: opened[role] for role in FILE_NAMES} == {
+        role: evaluated[role] for role in FILE_NAMES
+    }
 
 
 def test_one_role_can_be_asked_for(bundle, data, search, tmp_path):

@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The check of exports asks the one builder; real students are in test_onnx_export."""
 
+import os
+import platform
+import sys
+
 import pytest
 import torch
 
@@ -12,6 +16,23 @@ from imkd_core.model.example import example_inputs
 from imkd_core.runtime.tensorrt.keys import CameraRange
 from tests.core.model.small import INPUTS, small_student
 from tests.core.runtime.tensorrt.tiny_onnx import ROLES, tiny_source
+
+#: Set to 1 by who tests without TensorRT on a machine that could have it.
+WITHOUT = "IMKD_WITHOUT_TENSORRT"
+
+HAS_WHEELS = sys.platform == "linux" and platform.machine() == "x86_64"
+
+
+@pytest.mark.skipif(not HAS_WHEELS, reason="tensorrt-rtx has wheels for Linux on x86_64")
+@pytest.mark.skipif(os.environ.get(WITHOUT) == "1", reason=f"{WITHOUT}=1")
+def test_the_tests_of_tensorrt_are_not_skipped_where_they_could_run():
+    try:
+        import tensorrt_rtx  # noqa: F401 - that it can be is what is tested
+    except (ImportError, OSError) as error:
+        pytest.fail(
+            f"tensorrt_rtx cannot be imported ({error}), so that all tests of TensorRT skip: run "
+            f"tools/setup.sh --fresh, or set {WITHOUT}=1 to test without it"
+        )
 
 
 @pytest.mark.skipif(not is_tensorrt_installed(), reason="tensorrt-rtx is not installed")

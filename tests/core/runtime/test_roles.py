@@ -96,6 +96,24 @@ def test_int8_files_that_cost_more_or_were_not_measured_do_not_run_by_themselves
     assert chosen(measured(plain, {"int8_u8": cost})) == ("fp32", "fp32", "fp32")
 
 
+def test_where_another_runner_is_recommended_int8_it_is_said_what_could_be_set(plain):
+    bundle = recommending(plain, {"cpu": "int8_u8"})
+    choice = choose_role(bundle, AUTO_ROLE, "openvino")
+    assert choice.role == "fp32"
+    for words in ("int8_u8 for cpu", "'model.precision: int8_s8'", "CPUExecutionProvider"):
+        assert words in choice.reason
+    assert "model." not in choose_role(bundle, AUTO_ROLE, "tensorrt").reason
+    assert "model." not in choose_role(plain, AUTO_ROLE, "openvino").reason
+    lacking = replace(bundle, files={"fp32": bundle.files["fp32"]})
+    assert "model." not in choose_role(lacking, AUTO_ROLE, "openvino").reason
+
+
+def test_nothing_in_8_bits_is_advised_to_a_processor_that_is_bad_at_it(plain, monkeypatch):
+    monkeypatch.setattr(processor, "has_int8_products", lambda: False)
+    bundle = recommending(plain, {"cpu": "int8_u8"})
+    assert "int8" not in choose_role(bundle, AUTO_ROLE, "openvino").reason
+
+
 def test_words_win_over_measurements(plain):
     bundle = measured(plain, {"int8_u8": CHEAP, "int8_s8": CHEAP})
     bundle = replace(bundle, provenance={"recommended": {"cpu": "fp32"}})

@@ -1,52 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Verdicts: what is wrong is said with its remedy, what is well is not complained about."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 
 from imkd_core.health.faults import BLURRED, FROZEN, TURNED, Finding
 from imkd_core.types import SensorRig
-from imkd_ros.bridge.sensors import sensor_set_from_mapping
-from imkd_ros.bridge.tally import FRAMES, Problem, Tally
-from imkd_ros.node.health import HealthMonitor, InferenceState
+from imkd_ros.bridge.tally import FRAMES, Problem
+from imkd_ros.node.health import HealthMonitor
 from imkd_ros.node.latency import LatencyWindow
 from imkd_ros.node.verdicts import ERROR, OK, WARN
-
-SECOND = 1_000_000_000
-SENSORS = sensor_set_from_mapping({"cameras": {"A": {}, "B": {}}, "radars": {"R": {}}})
-
-
-class Bench:
-    """A monitor, and the counters it looks at."""
-
-    def __init__(self):
-        self.monitor = HealthMonitor(SENSORS, timeout_ns=SECOND, latency_warn_ms=100.0)
-        self.tally = Tally()
-        self.state = InferenceState(is_active=True, has_subscriber=True)
-        self.uncalibrated = {}
-        self.rig = SensorRig(cameras={}, radars={})
-        self.monitor.start(SECOND)
-
-    def hear(self, now_ns, names=SENSORS.names):
-        for name in names:
-            self.tally.accept(name, now_ns - 20_000_000, now_ns)
-
-    def judge(self, now_ns, **arguments):
-        return {status.name: status for status in self.statuses(now_ns, **arguments)}
-
-    def count_of(self, name, now_ns):
-        return sum(status.name == name for status in self.statuses(now_ns))
-
-    def statuses(self, now_ns, **arguments):
-        pipeline = SimpleNamespace(
-            tally=self.tally,
-            uncalibrated=self.uncalibrated,
-            rig=self.rig,
-            counters=self.tally.drops,
-        )
-        return self.monitor.evaluate(pipeline, self.state, now_ns, **arguments)
+from tests.ros.node.health_bench import SECOND, SENSORS, Bench
 
 
 @pytest.fixture
@@ -311,3 +275,23 @@ def test_what_concerns_frames_has_one_status(bench):
     problem = Problem(sensor=FRAMES, reason="not answered", text="NaN")
     bench.monitor.note_problems([problem], 10 * SECOND)
     assert bench.count_of("frames", 10 * SECOND) == 1
+
+
+def test_what_did_not_fit_is_forgotten_when_it_is_gone(bench):
+    bench.monitor.note_qos("B", "publish it RELIABLE")
+    bench.monitor.note_qos("~/output/status", "subscribe with durability VOLATILE")
+    bench.hear(10 * SECOND, ("A", "R"))
+    assert bench.judge(10 * SECOND)["qos ~/output/status"].level == WARN
+    for name in ("B", "~/output/status"):
+        bench.monitor.forget_qos(name)
+    found = bench.judge(10 * SECOND)
+    assert found["qos ~/output/status"].level == OK
+    assert found["B"].message.startswith("no message yet")
+
+
+def test_ego_motion_that_stays_away_is_an_error_where_boxes_need_it(bench):
+    bench.monitor = HealthMonitor(SENSORS, SECOND, 100.0, ["the model's memory stays empty"])
+    problem = Problem(sensor=FRAMES, reason="no ego motion", text="start the odometry")
+    for step in range(30):
+        bench.monitor.note_problems([problem], 10 * SECOND + step * SECOND // 10)
+    assert bench.judge(10 * SECOND + 29 * SECOND // 10)["ego_motion"].level == ERROR

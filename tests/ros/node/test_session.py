@@ -68,7 +68,8 @@ class Gpu:
         self.cudart = StandInCudart()
         self.tensorrt = StandInTensorRt(self.cudart)
         self.builds = []
-        monkeypatch.setattr(backend, "load_cuda", lambda: Cuda(self.cudart))
+        self.cuda = Cuda(self.cudart)
+        monkeypatch.setattr(backend, "load_cuda", lambda: self.cuda)
         monkeypatch.setattr(backend, "import_tensorrt", lambda: self.tensorrt)
         monkeypatch.setattr(engine_cache, "build_engine", self.build)
 
@@ -148,7 +149,7 @@ def test_without_leave_to_fall_back_nothing_is_published_and_an_error_says_why(
 
 def test_configuring_again_tries_the_gpu_anew(make_bench, gpu):
     bench = running(make_bench, **{"model.cpu_fallback": True})
-    gpu.cudart.fail("StreamQuery", ILLEGAL_ADDRESS)
+    gpu.cudart.fail("StreamQuery", OUT_OF_MEMORY)
     assert bench.feed(lambda: bench.level("backend") == 1)
     gpu.cudart.heal()
     assert bench.change(DEACTIVATE)
@@ -160,3 +161,18 @@ def test_configuring_again_tries_the_gpu_anew(make_bench, gpu):
     bench.boxes.clear()
     assert bench.feed(lambda: bench.boxes and bench.level("frames") == 0)
     assert bench.level("backend") is None
+
+
+def test_a_gpu_that_the_process_has_lost_needs_a_new_process_and_diagnostics_say_so(
+    make_bench, gpu
+):
+    bench = running(make_bench)
+    gpu.cudart.fail("StreamQuery", ILLEGAL_ADDRESS)
+    assert bench.feed(lambda: bench.level("frames") == 2)
+    assert "end the process and start it again" in bench.status("frames").message
+    gpu.cudart.heal()
+    assert bench.change(DEACTIVATE)
+    assert bench.change(CLEANUP)
+    assert not bench.change(CONFIGURE)
+    assert bench.wait(lambda: bench.level("configure") == 2)
+    assert "configuring again cannot help" in bench.status("configure").message

@@ -20,7 +20,7 @@ from imkd_core.runtime.tensorrt.backend import (
     open_tensorrt,
 )
 from imkd_core.runtime.tensorrt.builder import BuiltEngine, build_engine
-from imkd_core.runtime.tensorrt.cuda import Cuda, SilentGpuError, load_cuda
+from imkd_core.runtime.tensorrt.cuda import Cuda, LostCudaError, SilentGpuError, load_cuda
 from imkd_core.runtime.tensorrt.engine_cache import Engine
 from imkd_core.runtime.tensorrt.keys import CameraRange, EngineKey, Target
 from tests.core.rigs import frame_of, rig_of
@@ -233,7 +233,8 @@ class OpenBench:
         self.cudart = StandInCudart()
         self.tensorrt = StandInTensorRt(self.cudart)
         self.lines, self.builds, self.folder = [], [], folder / "engines"
-        patch.setattr(module, "load_cuda", lambda: Cuda(self.cudart))
+        self.cuda = Cuda(self.cudart)
+        patch.setattr(module, "load_cuda", lambda: self.cuda)
         patch.setattr(module, "import_tensorrt", lambda: self.tensorrt)
         patch.setattr(engine_cache, "build_engine", self.build)
 
@@ -359,12 +360,50 @@ def test_a_gpu_that_fails_while_it_runs_is_replaced_in_that_very_frame(open_benc
 
 def test_without_leave_to_fall_back_every_run_is_an_error_that_names_the_cpu(open_bench, bundle):
     backend = open_bench.open(bundle)
-    open_bench.cudart.fail("StreamQuery", ILLEGAL_ADDRESS)
+    open_bench.cudart.fail("StreamQuery", OUT_OF_MEMORY)
     for _ in range(2):
-        with pytest.raises(DeviceError, match=r"error 700.*runs on the CPU"):
+        with pytest.raises(DeviceError, match=r"error 2.*runs on the CPU"):
             backend.run(inputs_of(3))
     open_bench.cudart.heal()
     assert backend.run(inputs_of(3))["boxes"].shape == (HEAD.candidates, 10)
+
+
+def test_a_gpu_that_this_process_has_lost_is_neither_run_nor_opened_again(open_bench, bundle):
+    backend = open_bench.open(bundle)
+    open_bench.cudart.fail("StreamQuery", ILLEGAL_ADDRESS)
+    with pytest.raises(LostCudaError, match=r"error 700.*end the process and start it again"):
+        backend.run(inputs_of(3))
+    open_bench.cudart.heal()
+    before = len(open_bench.cudart.calls)
+    with pytest.raises(LostCudaError, match="end the process"):
+        backend.run(inputs_of(3))
+    assert len(open_bench.cudart.calls) == before
+    backend.close()
+    assert (open_bench.cudart.memory, open_bench.cudart.handles) == ({}, {})
+    with pytest.raises(LostCudaError, match="configuring again cannot help"):
+        open_bench.open(bundle)
+    backend = open_bench.open(bundle, cpu_fallback=True, threads=1)
+    assert "end the process" in backend.substitution
+
+
+def test_closing_gives_all_back_also_where_the_recording_is_not_taken_back(bundle):
+    bench = Bench(bundle.path("fp32"))
+    for seed in range(2):
+        bench.backend.run(inputs_of(3, seed))
+    bench.cudart.fail("GraphExecDestroy", NOT_SUPPORTED)
+    bench.cudart.fail("StreamDestroy", OUT_OF_MEMORY)
+    with pytest.raises(DeviceError, match="cudaGraphExecDestroy"):
+        bench.backend.close()
+    assert bench.cudart.memory == {}
+    assert bench.backend._engine is None
+    bench.backend.close()
+
+
+def test_what_keeps_a_model_from_opening_is_said_also_where_closing_fails(open_bench, bundle):
+    open_bench.cudart.fail("StreamQuery", NOT_SUPPORTED)
+    open_bench.cudart.fail("StreamDestroy", OUT_OF_MEMORY)
+    with pytest.raises(DeviceError, match="cudaStreamQuery"):
+        open_bench.open(bundle)
 
 
 def test_a_gpu_that_does_not_answer_is_given_up_in_time_and_never_waited_for_again(

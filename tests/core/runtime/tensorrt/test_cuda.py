@@ -8,9 +8,14 @@ import pytest
 
 from imkd_core.errors import BackendError
 from imkd_core.runtime.tensorrt import cuda as module
-from imkd_core.runtime.tensorrt.cuda import Cuda, load_cuda, pinned_array
+from imkd_core.runtime.tensorrt.cuda import Cuda, LostCudaError, load_cuda, pinned_array
 from imkd_core.runtime.tensorrt.keys import Target
-from tests.core.runtime.tensorrt.stand_ins import NO_DEVICE, OUT_OF_MEMORY, StandInCudart
+from tests.core.runtime.tensorrt.stand_ins import (
+    ILLEGAL_ADDRESS,
+    NO_DEVICE,
+    OUT_OF_MEMORY,
+    StandInCudart,
+)
 
 
 def real_cuda():
@@ -73,6 +78,43 @@ def test_full_memory_is_said_with_the_remedy():
     cuda.allocate(16)
     with pytest.raises(BackendError, match=r"cudaMalloc: .*memory is full.*'onnxruntime'"):
         cuda.allocate(16)
+
+
+#: cudaErrorIllegalAddress, cudaErrorAssert, cudaErrorLaunchFailure
+@pytest.mark.parametrize("code", [ILLEGAL_ADDRESS, 710, 719])
+def test_after_an_error_that_lasts_no_gpu_is_described_and_a_new_process_is_the_remedy(code):
+    library = StandInCudart({"Malloc": (0, code)})
+    cuda = Cuda(library)
+    cuda.device()
+    with pytest.raises(LostCudaError, match=rf"cudaMalloc.*error {code}.*end the process"):
+        cuda.allocate(16)
+    library.heal()
+    before = len(library.calls)
+    with pytest.raises(LostCudaError, match=r"configuring again cannot help.*'onnxruntime'"):
+        cuda.device()
+    assert len(library.calls) == before
+
+
+def test_an_error_that_does_not_last_leaves_the_gpu_as_it_was():
+    cuda = Cuda(StandInCudart({"Malloc": (0, OUT_OF_MEMORY)}))
+    with pytest.raises(BackendError, match="memory is full"):
+        cuda.allocate(16)
+    assert cuda.device().gpu_name == "Stand-in GPU"
+
+
+def test_the_errors_that_last_are_those_that_the_real_library_calls_so():
+    library = real_cuda()._library
+    library.cudaGetErrorName.restype = ctypes.c_char_p
+    names = {code: library.cudaGetErrorName(code).decode() for code in module._LASTING}
+    assert names[700] == "cudaErrorIllegalAddress"
+    assert names[710] == "cudaErrorAssert"
+    assert names[719] == "cudaErrorLaunchFailure"
+    assert "unrecognized error code" not in names.values()
+    assert len(set(names.values())) == len(names)
+
+
+def test_a_process_has_one_cuda_so_that_a_lost_one_stays_lost():
+    assert real_cuda() is load_cuda()
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.int32])

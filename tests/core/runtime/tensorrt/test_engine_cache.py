@@ -83,6 +83,49 @@ def test_an_engine_for_something_else_is_not_found(kept, change):
     assert bench.obtain().build_s is None
 
 
+REASONS = {
+    "GPU name": "GPU 'GPU X' (here 'GPU Y')",
+    "compute capability": "compute capability 8.9 (here 8.6)",
+    "CUDA version": "CUDA 13.0 (here 13.1)",
+}
+
+
+@pytest.mark.parametrize("change", REASONS)
+def test_why_an_engine_of_the_same_model_does_not_serve_is_said_and_it_is_not_read(
+    kept, change, monkeypatch
+):
+    bench, engine = kept
+    real, read = PrivateStore.read, []
+
+    def watched(store, name, facts):
+        read.append(name)
+        return real(store, name, facts)
+
+    monkeypatch.setattr(PrivateStore, "read", watched)
+    bench.obtain(**CHANGES[change])
+    (line,) = bench.said("not loaded")
+    assert str(engine.path) in line
+    assert f"it is for {REASONS[change]}; one is built" in line
+    assert engine.path.stem not in read
+
+
+def test_the_engine_that_comes_nearest_is_the_one_that_is_told_of(kept):
+    bench, engine = kept
+    far = Target(gpu_name="GPU Z", compute_capability=(8, 6), cuda_version="12.0")
+    bench.obtain(far)
+    bench.lines.clear()
+    bench.obtain(replace(TARGET, cuda_version="13.1"))
+    (line,) = bench.said("not loaded")
+    assert str(engine.path) in line
+
+
+@pytest.mark.parametrize("options", [{"cameras": CameraRange()}, {"is_anew": True}])
+def test_engines_for_other_cameras_or_built_anew_on_purpose_need_no_reason(kept, options):
+    bench, _ = kept
+    bench.obtain(**options)
+    assert not bench.said("not loaded")
+
+
 def test_an_engine_of_another_file_or_precision_is_not_found(kept):
     bench, engine = kept
     for source in (
@@ -101,6 +144,7 @@ def test_an_engine_of_another_version_of_tensorrt_is_not_found(kept, monkeypatch
     other = bench.obtain()
     assert other.build_s is not None
     assert other.path != engine.path
+    assert bench.said("(here 'tensorrt_rtx 99.0')")
 
 
 def given_away(path):
@@ -204,7 +248,9 @@ def test_an_engine_built_ahead_of_time_serves_gpus_of_its_compute_capability_alo
     ahead = bench.obtain(Target.ahead_of_time((8, 9)))
     assert bench.obtain().plan == ahead.plan
     assert bench.obtain().build_s is None
+    bench.lines.clear()
     assert bench.obtain(replace(TARGET, compute_capability=(8, 6))).build_s is not None
+    assert bench.said("it is for compute capability 8.9 (here 8.6)")
 
 
 def test_a_file_that_tensorrt_refuses_leaves_nothing_and_no_lock(bench):

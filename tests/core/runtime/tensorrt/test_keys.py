@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 import pytest
 
 from imkd_core.errors import ConfigError
-from imkd_core.runtime.tensorrt.keys import CameraRange, EngineKey, Target
+from imkd_core.runtime.tensorrt.keys import CameraRange, EngineKey, Target, differences
 
 TARGET = Target(gpu_name="GPU X", compute_capability=(8, 9), cuda_version="13.0")
 KEY = EngineKey(
@@ -41,6 +41,33 @@ def test_each_part_changes_facts_and_name(part):
 def test_every_part_is_tried_above():
     names = {field.name for kind in (EngineKey, Target) for field in fields(kind)}
     assert names - {"target"} == set(OTHERS)
+
+
+@pytest.mark.parametrize(
+    ("part", "words"),
+    [
+        ("package", "TensorRT 'tensorrt_rtx 11.4.0' (here 'tensorrt 11.4.0')"),
+        ("version", "TensorRT 'tensorrt 11.4.1' (here 'tensorrt 11.4.0')"),
+        ("gpu_name", "GPU 'GPU Y' (here 'GPU X')"),
+        ("compute_capability", "compute capability 8.6 (here 8.9)"),
+        ("cuda_version", "CUDA 12.9 (here 13.0)"),
+    ],
+)
+def test_what_keeps_an_engine_of_the_same_purpose_from_serving_is_said(part, words):
+    field = "target" if isinstance(OTHERS[part], Target) else part
+    assert differences(KEY.facts, replace(KEY, **{field: OTHERS[part]}).facts) == [words]
+
+
+@pytest.mark.parametrize("part", ["onnx_sha256", "cameras", "precision"])
+def test_an_engine_of_another_purpose_is_not_compared(part):
+    assert differences(KEY.facts, replace(KEY, **{part: OTHERS[part]}, version="9").facts) == []
+    assert differences(KEY.facts, KEY.facts) == []
+    assert differences(KEY.facts, {}) == []
+
+
+@pytest.mark.parametrize("target", [None, "a GPU", {"compute_capability": "8.9"}])
+def test_damaged_facts_are_compared_all_the_same(target):
+    assert differences(KEY.facts, {**KEY.facts, "target": target})
 
 
 def test_facts_survive_json_and_the_name_is_a_plain_file_name():
