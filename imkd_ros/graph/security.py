@@ -42,6 +42,9 @@ _LIFECYCLE = (
     "get_transition_graph",
 )
 
+#: What `imkd doctor --live` asks the detector.
+_DOCTOR_ASKS = ("get_state", "get_parameters")
+
 #: Below the detector's name.
 _OUTPUTS = (
     "output/detections",
@@ -90,7 +93,7 @@ class Enclave:
 def enclaves(
     sensors: SensorSet, namespace: str = "", odometry_topic: str = "/odometry"
 ) -> tuple[Enclave, ...]:
-    """Return what detector, player, recorder and manager (supervisor, keeper) may do.
+    """Return what detector, player, recorder, manager (supervisor, keeper) and doctor may do.
 
     Args:
         sensors: whose topics are heard.
@@ -134,6 +137,14 @@ def enclaves(
             hears=(*outputs, "/diagnostics"),
             serves=tuple(f"/imkd_supervisor/{name}" for name in _PARAMETERS),
             asks=(*lifecycle, f"{node}/reset"),
+        ),
+        Enclave(
+            path="/imkd/doctor",
+            node="imkd_doctor",
+            publishes=_LOGS,
+            hears=(*inputs, "/clock", f"{node}/output/status"),
+            serves=tuple(f"/imkd_doctor/{name}" for name in _PARAMETERS),
+            asks=tuple(f"{node}/{name}" for name in _DOCTOR_ASKS),
         ),
     )
 

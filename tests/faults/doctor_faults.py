@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Twelve faults of an integrator planted in a bag of a made-up drive: does the doctor tell them?
 
-Those of QoS, TF, a silent radar and the clock are planted on a real ROS graph as well.
+All of them are planted on a running graph as well, by playing their bags; and some that no bag
+holds, such as a topic on which nothing ever comes, or a clock that stands still.
 """
 
 import sys
@@ -15,6 +16,7 @@ from imkd_core.health.check import GREEN, RED, Check
 from imkd_ros.bridge.parameter_file import read_settings
 from imkd_ros.doctor.judgement import judge
 from imkd_ros.doctor.wanted import wanted
+from tests.faults.doctor_live import found_live
 from tests.faults.planting import CABLES, PLANTS, Plant, examine, is_found, planted
 from tests.faults.suite import Context, Figure, at_least, at_most, told
 
@@ -39,27 +41,31 @@ def run(context: Context) -> list[Figure]:
     """Return how many faults were found, and how many were made up."""
     bag = context.bag(8.0)
     healthy = [check for check in examine(bag, {}, with_model=False) if check.level != GREEN]
-    missed = [plant.name for plant in PLANTS if not _tells(plant, bag, context.folder)]
+    bags = {plant.name: planted(plant, bag, context.folder) for plant in (*PLANTS, CABLES)}
+    missed = [plant.name for plant in PLANTS if not _tells(plant, bags[plant.name])]
     live = _found_live(context.folder)
     lost = sorted(name for name, is_told in live.items() if not is_told)
+    found, made_up = found_live([(p, bags[p.name]) for p in PLANTS], bag, context.folder)
+    unseen = [plant.name for plant in PLANTS if plant.name not in found]
     return [
         at_least("planted faults found", len(PLANTS) - len(missed), 12, note=_missed(missed)),
         at_most("lines about a healthy bag that are not green", len(healthy), 0, note=_of(healthy)),
+        told("planted live, of the twelve", len(PLANTS), note="their bags are played"),
+        at_least("found live, of the twelve", len(found), len(PLANTS), note=_missed(unseen)),
+        at_most("faults told of a healthy vehicle live", made_up, 0),
         at_least(
             "faults planted on a live graph found", len(live) - len(lost), 6, note=_missed(lost)
         ),
         told(
             "exchanged cables of two cameras found",
-            float(_tells(CABLES, bag, context.folder, True)),
+            float(_tells(CABLES, bags[CABLES.name], True)),
         ),
     ]
 
 
-def _tells(plant: Plant, bag: Path, folder: Path, with_pictures: bool = False) -> bool:
-    """Whether a fault is found in a copy of the bag; whatever else was said is printed."""
-    checks = examine(
-        planted(plant, bag, folder), plant.parameters, bool(plant.parameters), with_pictures
-    )
+def _tells(plant: Plant, bag: Path, with_pictures: bool = False) -> bool:
+    """Whether a fault is found in its bag; whatever else was said is printed."""
+    checks = examine(bag, plant.parameters, bool(plant.parameters), with_pictures)
     is_told = is_found(plant, checks)
     sys.stdout.write(f"{plant.name}: {'found' if is_told else 'MISSED'}\n")
     for check in checks:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Faults one after the other in one play, each for a while, with the drive whole in between."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tests.faults.injection import Fault
@@ -83,14 +83,30 @@ def dropped(run: Run, episode: Episode, sensor: str) -> dict[str, int]:
 
 
 def told_of(run: Run, episode: Episode, sensor: str) -> list[Told]:
-    """Return what /diagnostics said of a sensor in an episode that was not well."""
+    """Return what /diagnostics said of a sensor in an episode that was not well.
+
+    What it said in the same words just before the episode is of another cause, and left out.
+    """
     begin_ns = run.steady_ns(episode.fault.begin_s)
     end_ns = run.steady_ns(episode.fault.end_s + _SETTLE_S)
-    return [
-        one
-        for one in run.diagnostics
-        if one.level and one.name.endswith(f": {sensor}") and begin_ns <= one.arrived_ns <= end_ns
-    ]
+    before_ns = begin_ns - round(_SETTLE_S * 1e9)
+    words = [one for one in run.diagnostics if one.level and one.name.endswith(f": {sensor}")]
+    known = {_cause(one.message) for one in words if before_ns <= one.arrived_ns < begin_ns}
+    inside = [one for one in words if begin_ns <= one.arrived_ns <= end_ns]
+    return [one for one in inside if _is_news(one.message, known)]
+
+
+def _cause(message: str) -> str:
+    """Return a message without its end in brackets, which says what becomes of the sensor."""
+    return message.rpartition(" (")[0] if message.endswith(")") else message
+
+
+def _is_news(message: str, known: Iterable[str]) -> bool:
+    """Whether a message says anything beside what is known; several causes stand in one."""
+    rest = _cause(message)
+    for text in known:
+        rest = rest.replace(text, "")
+    return bool(rest.strip("; "))
 
 
 def sent_in(run: Run, episode: Episode, topic: str) -> int:

@@ -15,7 +15,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from benchmarks.sensor_faults import faulty_picture
+from benchmarks.sensor_faults import Pixels, faulty_picture
 from imkd_core.data.bags.messages import serialize, typestore
 from imkd_core.data.bags.recording import BagMessage
 from imkd_core.errors import ConfigError
@@ -77,6 +77,10 @@ class Memory:
         self.rng = np.random.default_rng(seed)
         self.first: BagMessage | None = None
         self.count = 0
+
+
+#: What becomes of the pixels of a picture.
+Paint = Callable[[Pixels, Fault, Memory], Pixels]
 
 
 class Injector:
@@ -198,19 +202,35 @@ def _frozen(message: BagMessage, _fault: Fault, memory: Memory) -> Sent:
     return (with_stamp(same, stamp_of(message)),)
 
 
-def _picture_fault(kind: str) -> Callable[[BagMessage, Fault, Memory], Sent]:
+def _picture_fault(paint: Paint) -> Callable[[BagMessage, Fault, Memory], Sent]:
     def change(message: BagMessage, fault: Fault, memory: Memory) -> Sent:
         if not is_picture(message):
             return (message,)
 
         def spoil(image: Any) -> None:
             pixels = np.asarray(cv2.imdecode(image.data, cv2.IMREAD_COLOR), np.uint8)
-            bad = faulty_picture(kind, pixels, pixels, round(fault.amount), memory.rng)
-            image.data = cv2.imencode(".jpg", bad)[1].ravel()
+            image.data = cv2.imencode(".jpg", paint(pixels, fault, memory))[1].ravel()
 
         return (_edited(message, spoil),)
 
     return change
+
+
+def _as(kind: str) -> Paint:
+    """Return what paints a picture as a broken camera of the benchmarks would show it."""
+    return lambda pixels, fault, memory: faulty_picture(
+        kind, pixels, pixels, round(fault.amount), memory.rng
+    )
+
+
+def _white(pixels: Pixels, _fault: Fault, memory: Memory) -> Pixels:
+    """Return white with the little noise that makes no two pictures the same."""
+    return 255 - memory.rng.integers(0, 3, pixels.shape, np.uint8)
+
+
+def _noise(pixels: Pixels, _fault: Fault, memory: Memory) -> Pixels:
+    """Return pixels drawn one by one, others in every picture."""
+    return memory.rng.integers(0, 256, pixels.shape, np.uint8)
 
 
 def _corrupt(message: BagMessage, _fault: Fault, memory: Memory) -> Sent:
@@ -286,8 +306,10 @@ KINDS: Mapping[str, Callable[[BagMessage, Fault, Memory], Sent]] = {
     "out_of_order": _out_of_order,
     "duplicate": _duplicate,
     "frozen": _frozen,
-    "black": _picture_fault("black"),
-    "covered": _picture_fault("covered"),
+    "black": _picture_fault(_as("black")),
+    "covered": _picture_fault(_as("covered")),
+    "white": _picture_fault(_white),
+    "noise": _picture_fault(_noise),
     "corrupt": _corrupt,
     "radar_nan": _radar_values(float("nan")),
     "radar_inf": _radar_values(float("inf")),

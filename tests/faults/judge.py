@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """From what was seen of a run to figures; pure."""
 
+import bisect
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from itertools import pairwise
 
 from benchmarks.harness import Timing
 from imkd_core.health.degradation import ANSWERED
 from tests.faults.live import Run, Told
+from tests.faults.plan import Due
 from tests.faults.suite import Figure, at_most, not_there
 
 #: What a figure says whose status the node did not send.
@@ -72,6 +75,23 @@ def frames_to_full(run: Run, from_ns: int, end_ns: int) -> int | None:
         if told.values.get("level") == "full":
             return number
     return None
+
+
+def paired(due: Sequence[Due], stamps: Iterable[int]) -> list[Due]:
+    """Return the due frames that have a stamp of their own.
+
+    A frame has the stamp of its newest image: one of its turn, or, where it waited for a camera
+    whose image was unusable, that of this camera's next image. A turn with two stamps has one to
+    spare for the turn before.
+
+    Args:
+        due: frames by time.
+        stamps: of the frames that there were, in any order.
+    """
+    ends = [one.last_ns for one in due]
+    inside = {stamp for stamp in stamps if due and due[0].first_ns <= stamp <= ends[-1]}
+    counts = Counter(bisect.bisect_left(ends, stamp) for stamp in inside)
+    return [one for n, one in enumerate(due) if counts[n] or counts[n + 1] > 1]
 
 
 def latencies(run: Run, topics: Collection[str], begin_s: float = 0.0) -> Timing:

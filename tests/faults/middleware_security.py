@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The SROS 2 policy against the real graph, and whether the middleware here can enforce it at all.
 
-Detector, player and recorder play a drive without security, and everything that each of them has
-in the graph is held against config/sros2/policy.xml: what it lacks would be refused. Then a node is
-started with security demanded and an empty keystore: a Fast DDS that is built without DDS Security,
-as that of the pip wheels, says so, and enforcement cannot be measured with it.
+Detector, player and recorder play a drive without security, the doctor listens, and everything that
+each of them has in the graph is held against config/sros2/policy.xml: what it lacks would be
+refused. Then a node is started with security demanded and an empty keystore: a Fast DDS that is
+built without DDS Security, as that of the pip wheels, says so, and enforcement cannot be measured
+with it.
 """
 
 import os
@@ -28,7 +29,11 @@ MEMBERS = {
     "detector": (NODE, "/imkd/detector"),
     "player": ("bag_player", "/imkd/player"),
     "recorder": ("bag_recorder", "/imkd/recorder"),
+    "doctor": ("imkd_doctor", "/imkd/doctor"),
 }
+
+#: The doctor listens so long: it has to be there while the others are looked at.
+DOCTOR_S = 40
 
 #: What a Fast DDS without DDS Security says.
 _WITHOUT = "doesn't have the security libraries"
@@ -47,6 +52,8 @@ def run(context: Context) -> list[Figure]:
         nodes.start_module("recorder", "imkd_ros.recorder", str(context.folder / "r"), *recording)
         play = (str(bag), "--loop", "5", "--wait-for", "/clock")
         nodes.start_module("player", "imkd_ros.player", *play)
+        listening = ("doctor", "--live", "--seconds", str(DOCTOR_S))
+        nodes.start_module("doctor", "imkd_core", *listening)
         used = {name: _used(peer, node) for name, (node, _) in MEMBERS.items()}
     allowed = {name: _allowed(enclave) for name, (_, enclave) in MEMBERS.items()}
     missing = sorted(f"{name}: {what}" for name in used for what in used[name] - allowed[name])
@@ -95,7 +102,7 @@ def _allowed(path: str) -> set[str]:
 def _alone(allowed: dict[str, set[str]], heard: set[str]) -> int:
     """Return how many of the topics that the detector hears the player alone may send."""
     sent = {what.replace("subscribe", "publish") for what in heard}
-    others = allowed["detector"] | allowed["recorder"]
+    others = set().union(*(names for process, names in allowed.items() if process != "player"))
     return len((sent & allowed["player"]) - others)
 
 

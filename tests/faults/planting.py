@@ -6,6 +6,7 @@ for plant in PLANTS:
     assert is_found(plant, checks)
 """
 
+import shutil
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
@@ -65,10 +66,14 @@ class Plant:
 
 
 def planted(plant: Plant, bag: Path, folder: Path) -> Path:
-    """Return a copy of a bag with a fault in it; the bag itself where the fault is elsewhere."""
+    """Return a copy of a bag with a fault in it; the bag itself where the fault is elsewhere.
+
+    A copy that an earlier run left is written anew.
+    """
     if not plant.topics and not plant.best_effort:
         return bag
     path = folder / plant.name.replace(" ", "_")
+    shutil.rmtree(path, ignore_errors=True)
     with _offering(plant.best_effort), open_bag(bag) as source, BagWriter(path) as target:
         span_ns = max(source.end_ns - source.start_ns, 1)
         for message in source.messages():

@@ -9,6 +9,7 @@ from benchmarks.harness import ROOT, number
 from benchmarks.publish import markdown
 from imkd_core.errors import ConfigError
 from imkd_core.evaluation.results import write_atomic
+from tests.faults.results import is_judged, unmeasured
 from tests.faults.rows import ROWS, Row
 from tests.faults.suite import SCENARIOS
 
@@ -21,11 +22,12 @@ _HEAD = """<!-- SPDX-License-Identifier: Apache-2.0 -->
 What the detector does when sensors fail, drift and lie. Every figure is one command away:
 `python -m tests.faults --output out/faults` runs the scenarios one after the other, each in a
 process of its own, and writes `out/faults/faults.json`; `--list` names them, `--only NAME` runs
-one. Long ones run by name alone, and join the others in the same folder. Leave the machine alone
-meanwhile. `--publish` runs nothing: it writes this page of the newest result of every scenario,
-each with the commit that it was measured at. Where sources that a scenario hangs on have changed
-since, the table says "older"; `--publish --fresh-only` runs what is older anew, and leaves out
-what is older still.
+one. Long ones run by name, or with `--all` (about two hours for everything), and join the others in
+the same folder. Leave the machine alone meanwhile. `--publish` runs nothing: it writes this page of
+the newest result of every scenario, each with the commit that it was measured at. Where sources
+that a scenario hangs on have changed since, the table says "older"; `--publish --fresh-only` runs
+what is older anew, and leaves out what is older still. A scenario that was not run has a row "not
+measured" in place of its goals. `make faults` runs all but the long ones, and writes this page.
 
 How to read the tables:
 
@@ -79,7 +81,10 @@ def fit_to_publish(run: Mapping[str, Any], *, fresh_only: bool = False) -> dict[
     return {
         **run,
         "scenarios": kept,
-        "goals": [row for row in run["goals"] if row["scenario"] in kept],
+        "goals": [
+            *(row for row in run["goals"] if row["scenario"] in kept),
+            *unmeasured(left_out),
+        ],
         "figures": [row for row in run["figures"] if row["scenario"] in kept],
         "not_run": [one.name for one in SCENARIOS if one.name in left_out],
     }
@@ -132,20 +137,28 @@ def commit_of(part: Mapping[str, Any]) -> str:
 def goal_table(
     goals: Iterable[Mapping[str, Any]], scenarios: Mapping[str, Mapping[str, Any]]
 ) -> str:
-    """Return the figures that have a goal, each with its scenario's commit."""
+    """Return the figures that have a goal, each with its scenario's commit.
+
+    Scenarios that gave none are told as "not measured", with the command that measures them.
+    """
     rows = [
-        (
-            goal["name"],
-            f"{goal['comparison']} {number(goal['goal'])} {goal['unit']}".strip(),
-            "-" if goal["value"] is None else f"{number(goal['value'])} {goal['unit']}",
-            "met" if goal["met"] else "missed",
-            goal["note"],
-            commit_of(part) + ("" if part["is_current"] else ", older"),
-        )
+        _goal_cells(goal, scenarios[goal["scenario"]])
+        if is_judged(goal)
+        else (goal["name"], "-", "-", "not measured", f"`{goal['note']}`", "-")
         for goal in goals
-        for part in (scenarios[goal["scenario"]],)
     ]
     return markdown(("what", "goal", "measured", "", "remark", "commit"), rows)
+
+
+def _goal_cells(goal: Mapping[str, Any], part: Mapping[str, Any]) -> tuple[str, ...]:
+    return (
+        goal["name"],
+        f"{goal['comparison']} {number(goal['goal'])} {goal['unit']}".strip(),
+        "-" if goal["value"] is None else f"{number(goal['value'])} {goal['unit']}",
+        "met" if goal["met"] else "missed",
+        goal["note"],
+        commit_of(part) + ("" if part["is_current"] else ", older"),
+    )
 
 
 def fault_table(rows: Sequence[Row]) -> str:

@@ -8,10 +8,9 @@ what it hangs on: the packages, configurations, models, the scenario's own modul
 imports of tests and benchmarks, its length, versions and the processor.
 """
 
-import ast
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from functools import partial
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.collect import changed_files, git_state, model_hashes
-from benchmarks.harness import ROOT, write_json
+from benchmarks.harness import write_json
 from benchmarks.in_turn import (
     DONE,
     FAILED,
@@ -30,15 +29,13 @@ from benchmarks.in_turn import (
     run_in_turn,
 )
 from benchmarks.machine import idle_warnings, machine_facts, package_version
-from benchmarks.suite_run import common_key, files_of, sources_key
+from benchmarks.suite_run import common_key, sources_key
 from imkd_core.errors import DataError
+from tests.faults.sources import scenario_files
 from tests.faults.suite import SCENARIOS, Figure, Scenario
 
 FORMAT = 2
 FILE = "faults.json"
-
-#: What every scenario hangs on, beside its own module.
-_SOURCES = ("imkd_core", "imkd_ros", "config", "launch", "models")
 
 #: What a result was measured at that an older version of this suite kept.
 _UNKNOWN: Mapping[str, Any] = {
@@ -156,7 +153,10 @@ def collect(output: Path) -> dict[str, Any]:
         "machine": now["machine"],
         "git": git_state(),
         "models": model_hashes(),
-        "goals": [row for row in rows if row["goal"] is not None],
+        "goals": [
+            *(row for row in rows if row["goal"] is not None),
+            *unmeasured(name for name, part in parts.items() if part is None or not part.figures),
+        ],
         "figures": [row for row in rows if row["goal"] is None],
         "scenarios": {
             one.name: _described(one, known[one.name]) for one in SCENARIOS if one.name in known
@@ -168,6 +168,30 @@ def collect(output: Path) -> dict[str, Any]:
     except OSError as error:
         raise DataError(f"cannot write {output / FILE}: {error}") from None
     return whole
+
+
+def unmeasured(names: Iterable[str]) -> list[dict[str, Any]]:
+    """Return a row of `goals` for each scenario without figures: its title and its command.
+
+    A scenario that was not run cannot say its goals, and must not vanish with them.
+
+    Args:
+        names: of scenarios.
+    """
+    wanted = set(names)
+    return [
+        {
+            "scenario": one.name,
+            **asdict(Figure(one.title, None, None, "", False, command_of(one, Wish()))),
+        }
+        for one in SCENARIOS
+        if one.name in wanted
+    ]
+
+
+def is_judged(row: Mapping[str, Any]) -> bool:
+    """Whether a row of `goals` is of a scenario that was measured, met or not."""
+    return row["goal"] is not None
 
 
 def _described(scenario: Scenario, part: Part) -> dict[str, Any]:
@@ -229,32 +253,10 @@ def part_key(scenario: Scenario, wish: Wish) -> str:
     return f"{common_key(scenario_files(scenario))}:{_length_s(scenario, wish)}:{wish.model}"
 
 
-def scenario_files(scenario: Scenario) -> set[Path]:
-    """Return the files that a scenario's figures hang on."""
-    own = module_files(ROOT / "tests" / "faults" / f"{scenario.name}.py")
-    return {*files_of(_SOURCES), *own}
-
-
 def _length_s(scenario: Scenario, wish: Wish) -> float:
     if wish.seconds is not None and is_short(scenario, wish.seconds):
         return wish.seconds
     return scenario.seconds
-
-
-def module_files(path: Path, root: Path = ROOT) -> set[Path]:
-    """Return a module with all that it imports, and these import, of tests and benchmarks.
-
-    The list of scenarios is left out: an entry more changes nothing in the others.
-    """
-    found: set[Path] = set()
-    waiting = [path]
-    while waiting:
-        one = waiting.pop()
-        if one in found or not one.is_file():
-            continue
-        found.add(one)
-        waiting += [root.joinpath(*name.split(".")).with_suffix(".py") for name in _imports(one)]
-    return found - {root / "tests" / "faults" / "suite.py"}
 
 
 def line(figure: Figure | Mapping[str, Any]) -> str:
@@ -265,17 +267,6 @@ def line(figure: Figure | Mapping[str, Any]) -> str:
     verdict = "   " if row["goal"] is None else "ok " if row["met"] else "NO "
     note = f": {row['note']}" if row["note"] else ""
     return f"  {verdict}{row['name']}: {value} {row['unit']}{goal}{note}"
-
-
-def _imports(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_bytes())):
-        if isinstance(node, ast.ImportFrom) and node.module:
-            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-        elif isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        else:
-            continue
-        yield from (name for name in names if name.split(".")[0] in ("tests", "benchmarks"))
 
 
 def _run(

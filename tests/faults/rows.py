@@ -39,10 +39,19 @@ _ENGINES, _FOLDERS = (
 _STATUS, _TIME = "ros/test_frame_status.py", "ros/bridge/test_pipeline_time.py"
 _HEALTH = ("core/health/test_camera.py", "core/health/test_radar.py")
 
+#: The scenario that runs the test files of rows that no other one plays.
+NAMED_TESTS = "named_tests"
+
 _NO_SECURITY = "the wheels' Fast DDS has no DDS Security; the policy is held against the real graph"
 
 ROWS: tuple[Row, ...] = (
-    Row(1, "one camera never publishes", "active without it, a warning", (), (_NODE, _SYNC)),
+    Row(
+        1,
+        "one camera never publishes",
+        "active without it, a warning",
+        ("never_there",),
+        (_NODE, _SYNC),
+    ),
     Row(2, "three cameras lost in mid-run", "the output goes on", ("sensor_loss",)),
     Row(3, "all cameras lost", "the policy is applied", ("sensor_loss",)),
     Row(4, "one radar, all radars lost", "cameras alone", ("sensor_loss", "loss_table")),
@@ -63,6 +72,8 @@ ROWS: tuple[Row, ...] = (
         "all starts afresh",
         ("clock",),
         (_SYNC, _TIME, "core/runtime/test_memory.py", "ros/test_replay.py"),
+        "over DDS frames are counted, not boxes: that a memory of frames before the jump makes no "
+        "ghosts is held by unit tests; the model that ships has no memory",
     ),
     Row(
         11, "sim time without /clock", "explained, no busy loop", ("middleware_load",), (_PROCESS,)
@@ -85,6 +96,8 @@ ROWS: tuple[Row, ...] = (
         "told",
         ("doctor_faults", "calibration"),
         ("core/health/test_calibration_tracks.py",),
+        "exchanged transforms are planted on a running graph as well; exchanged cables only in a "
+        "recording: they are told from how pictures move, and five seconds of a graph are too few",
     ),
     Row(
         17,
@@ -126,10 +139,11 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         24,
-        "black, frozen, covered, blurred camera",
+        "black, white, frozen, covered, blurred camera; noise",
         "told, masked",
         ("health", "bad_data"),
         _HEALTH,
+        "no check looks for noise: frames are answered, and it need not be told",
     ),
     Row(
         25,
@@ -157,30 +171,32 @@ ROWS: tuple[Row, ...] = (
         29,
         "model missing, empty, truncated, changed",
         "configure refused, the file named",
-        (),
+        (NAMED_TESTS, "transitions"),
         (_BUNDLE, "core/runtime/test_backends.py", _NODE),
+        "a node that is configured keeps its model and refuses another model.bundle; after cleanup "
+        "the old one is closed, a bad one leaves the node unconfigured, and the next good one runs",
     ),
     Row(
         30,
         "engine truncated, flipped, of another GPU, of others",
         "never read back, built again",
-        (),
+        (NAMED_TESTS,),
         (_ENGINES, "core/runtime/tensorrt/test_private_store.py"),
         "on a real GPU: tests/core/runtime/tensorrt/test_on_gpu.py, skipped without one",
     ),
-    Row(31, "a pickle in a bundle", "refused", (), (_BUNDLE,)),
+    Row(31, "a pickle in a bundle", "refused", (NAMED_TESTS,), (_BUNDLE,)),
     Row(
         32,
         "cache read-only, disk full, two builders",
         "works; one builds; no partial file",
-        (),
+        (NAMED_TESTS,),
         (_ENGINES, _FOLDERS),
     ),
     Row(
         33,
         "GPU absent, out of memory, failing",
         "the CPU takes over, or an error",
-        (),
+        (NAMED_TESTS,),
         ("ros/node/test_session.py", "core/runtime/test_standby.py"),
         "with a stand-in for the GPU; a real one is not part of this suite",
     ),
@@ -188,7 +204,7 @@ ROWS: tuple[Row, ...] = (
         34,
         "the model returns NaN or infinity",
         "no box of it, the memory is reset",
-        (),
+        (NAMED_TESTS,),
         ("ros/test_nonsense_model.py", "core/runtime/test_detector.py"),
     ),
     Row(
@@ -206,7 +222,8 @@ ROWS: tuple[Row, ...] = (
         "no growth, no drift",
         ("soak",),
         (),
-        "an hour instead of 24: `python -m tests.faults --only soak --seconds 86400` runs a day",
+        "an hour instead of 24: `python -m tests.faults --output DIR --only soak --seconds 86400` "
+        "runs a day",
     ),
     Row(39, "others want the processor", "degraded by rule, told", ("middleware_load",)),
     Row(40, "SROS 2 enforced, our policy", "works", ("middleware_security",), remark=_NO_SECURITY),
@@ -219,7 +236,7 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(42, "random bytes as messages", "no crash", ("fuzz",), (_CLOUD, _CONVERT)),
     Row(43, "a ladder of camera and radar faults", "NDS for each step", ("ladder",)),
-    Row(44, "paths that leave an archive or bundle", "refused", (), (_BUNDLE,)),
+    Row(44, "paths that leave an archive or bundle", "refused", (NAMED_TESTS,), (_BUNDLE,)),
     Row(45, "malformed bags, missing topics", "a clear error", ("fuzz",), ("ros/test_replay.py",)),
     Row(
         46,
@@ -228,5 +245,5 @@ ROWS: tuple[Row, ...] = (
         ("middleware_two_nodes",),
         (_PROCESS,),
     ),
-    Row(47, "the same bag twice", "the same boxes", (), ("ros/test_replay.py",)),
+    Row(47, "the same bag twice", "the same boxes", (NAMED_TESTS,), ("ros/test_replay.py",)),
 )

@@ -13,7 +13,7 @@ them: its modules are not named test_*.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from benchmarks.harness import AT_LEAST, AT_MOST
 from benchmarks.live_drive import SMALL_SIZE_PX, live_bag
 from imkd_core.errors import ConfigError
 from imkd_core.resources import bundle_folder
+from tests.faults.rows import NAMED_TESTS, ROWS
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,8 @@ class Scenario:
         title: what it asks, in a line.
         seconds: the length of a published run, where it is free; else 0.
         minutes: that it takes on two idle cores, roughly.
-        is_whole: whether a whole run has it; the others are run by name alone (`--only`).
+        is_whole: whether a whole run has it; the others are run by name (`--only`), or by `--all`.
+        files: below `tests/` that it runs, beside the modules that its own one imports.
     """
 
     name: str
@@ -131,14 +133,20 @@ class Scenario:
     seconds: float = 0.0
     minutes: float = 1.0
     is_whole: bool = True
+    files: tuple[str, ...] = ()
 
+
+_NAMED_FILES = tuple(
+    sorted({path for row in ROWS if NAMED_TESTS in row.scenarios for path in row.tests})
+)
 
 SCENARIOS: tuple[Scenario, ...] = (
     Scenario("sensor_loss", "cameras and radars lost in mid-drive and back", minutes=2.0),
     Scenario("message_loss", "half and nine tenths of a camera's images lost", minutes=0.7),
     Scenario("stamps", "stamps of the future, the past, 0, 2106; out of order; twice", 0, 1.2),
-    Scenario("bad_data", "black, covered, frozen; corrupt JPEG; radar of NaN and inf", minutes=1.2),
-    Scenario("late", "a camera 50 to 400 ms late", minutes=0.7),
+    Scenario("never_there", "a camera, a radar that never sends", minutes=0.8),
+    Scenario("bad_data", "bad pictures; corrupt JPEG; radar of NaN and inf", minutes=1.4),
+    Scenario("late", "a camera 50 to 400 ms late, a radar 400 ms", minutes=0.8),
     Scenario("camera_info_change", "CameraInfo changes in mid-drive", minutes=0.8),
     Scenario("tf", "transforms late or gone", minutes=0.9),
     Scenario("overload", "twice the rate", minutes=0.7),
@@ -158,17 +166,27 @@ SCENARIOS: tuple[Scenario, ...] = (
     Scenario("replay_speed", "how fast recordings are replayed", 20.0, 10.0),
     Scenario("middleware_security", "the policy against the real graph", minutes=0.5),
     Scenario("transitions", "configured and cleaned up 1000 times", seconds=480.0, minutes=9.0),
+    Scenario("named_tests", "faults that unit tests hold", minutes=2.0, files=_NAMED_FILES),
 )
 
 
-def chosen(names: Sequence[str]) -> tuple[Scenario, ...]:
+def minutes_of(scenarios: Iterable[Scenario]) -> float:
+    """Return how long some scenarios take on two idle cores, roughly."""
+    return sum(scenario.minutes for scenario in scenarios)
+
+
+def chosen(names: Sequence[str], *, with_long: bool = False) -> tuple[Scenario, ...]:
     """Return the scenarios of a whole run, or those that are named, in the suite's order.
+
+    Args:
+        names: of scenarios; none for a whole run.
+        with_long: a whole run has those too that are else run by name alone.
 
     Raises:
         ConfigError: there is no such scenario.
     """
     if not names:
-        return tuple(scenario for scenario in SCENARIOS if scenario.is_whole)
+        return tuple(one for one in SCENARIOS if one.is_whole or with_long)
     known = [scenario.name for scenario in SCENARIOS]
     unknown = [name for name in names if name not in known]
     if unknown:

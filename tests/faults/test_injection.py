@@ -111,6 +111,14 @@ def test_a_black_camera_is_black_and_a_covered_one_changes():
     assert pixels_of(covered).std() < pixels_of(picture(0)).std()
 
 
+def test_a_white_camera_is_white_and_one_of_noise_shows_no_two_pictures_alike():
+    (white,) = sent("white", [picture(0)])
+    assert pixels_of(white).min() > 245
+    first, second = (pixels_of(one) for one in sent("noise", [picture(0), picture(0)]))
+    assert first.std() > 40
+    assert (first != second).any()
+
+
 def test_corrupt_pictures_are_cut_or_changed_in_turns():
     first, second = sent("corrupt", [picture(0), picture(1)])
     assert len(first.cdr) == len(picture(0).cdr)

@@ -7,14 +7,24 @@ import pytest
 
 from benchmarks.process_stats import ProcessStats
 from imkd_ros.graph.sent_log import SentMessage
+from tests.faults import bad_data, late, never_there
 from tests.faults.clock import second_pass
-from tests.faults.episodes import Episode, dropped, episodes, plan_of, stray_answers, yield_percent
+from tests.faults.episodes import (
+    Episode,
+    dropped,
+    episodes,
+    plan_of,
+    stray_answers,
+    told_of,
+    yield_percent,
+)
 from tests.faults.injection import Fault
 from tests.faults.judge import (
     crashes,
     frames_to_full,
     gap_periods,
     latencies,
+    paired,
     right_after_s,
     worst,
 )
@@ -164,6 +174,16 @@ def test_a_frame_is_explained_by_its_boxes_its_status_or_a_word_that_there_is_no
     assert unexplained(run_of(seen.answers and range(30), [*words, word]), seen.due[:32]) == []
 
 
+def test_a_frame_that_waited_for_the_next_image_of_a_camera_is_its_turns_and_not_the_next_ones():
+    due = run_of().due[:4]
+    waited = [stamp(0), due[2].first_ns, stamp(2), stamp(3)]
+    assert paired(due, waited) == due
+    assert paired(due, [stamp(0), stamp(2), stamp(3)]) == [due[0], *due[2:]], "one was lost"
+    assert paired(due, [stamp(0), stamp(0), stamp(3)]) == [due[0], due[3]], "the same one twice"
+    assert paired(due[1:3], [stamp(0), stamp(3), stamp(4)]) == [], "those of other turns"
+    assert paired([], [stamp(0)]) == []
+
+
 def test_drawn_faults_are_the_same_again_one_at_a_time_and_of_every_kind():
     faults = drawn_faults(3600.0, seed=0)
     assert faults == drawn_faults(3600.0, seed=0)
@@ -177,6 +197,79 @@ def test_every_case_of_loss_comes_in_every_round_without_overlap():
     found = losses(rounds=2)
     assert [one.case for one in found] == [*CASES, *CASES]
     assert all(a.end_s < b.begin_s for a, b in pairwise(found))
+
+
+def word_of(sensor: str, second: float, message: str) -> Told:
+    """Return a warning of a sensor on /diagnostics."""
+    return Told(
+        stamp_ns=0,
+        arrived_ns=BEGIN_NS + round(second * 1e9),
+        name=f"imkd_detector: {sensor}",
+        level=1,
+        message=message,
+        values={},
+    )
+
+
+def late_case(sensor: str = "RADAR_FRONT") -> Episode:
+    fault = Fault(kind="late", sensors=(sensor,), begin_s=3.0, end_s=7.0, amount=400.0)
+    return Episode(name="radar 400 ms late", fault=fault)
+
+
+def test_a_sensor_that_is_late_must_be_told_while_it_is_and_not_only_as_silent_at_first():
+    seen = run_of(diagnostics=[word_of("RADAR_FRONT", 3.3, "silent")])
+    assert not late.told_on_diagnostics(seen, late_case()).met
+    seen = run_of(diagnostics=[word_of("RADAR_FRONT", 5.0, "left out of the frames")])
+    figure = late.told_on_diagnostics(seen, late_case())
+    assert figure.met
+    assert figure.note == "left out of the frames"
+    assert not late.told_on_diagnostics(seen, late_case("CAM_FRONT")).met
+
+
+def test_what_was_said_before_a_fault_does_not_tell_it():
+    old = "turned: its yaw is off by -2.2 degrees; look whether it has come loose"
+    words = [word_of("RADAR_FRONT", second, f"{old} (still used)") for second in (2.5, 3.5, 4.5)]
+    seen = run_of(diagnostics=words)
+    assert told_of(seen, late_case(), "RADAR_FRONT") == []
+    words.append(word_of("RADAR_FRONT", 5.5, f"empty: no returns; {old} (left out of the frames)"))
+    assert told_of(run_of(diagnostics=words), late_case(), "RADAR_FRONT") == words[-1:]
+    assert told_of(run_of(diagnostics=words[1:]), late_case(), "RADAR_FRONT") == words[1:]
+
+
+def test_a_radar_that_is_late_is_looked_for_in_the_frames_by_its_own_name():
+    words = [status(n, "degraded", "RADAR_FRONT: late") for n in range(FRAMES)]
+    figures = {one.name: one for one in late.judge(run_of(statuses=words), late_case())}
+    assert figures["radar 400 ms late: radar named as missing"].value == 100.0
+
+
+def test_noise_that_is_told_when_it_is_over_was_not_told():
+    fault = Fault(kind="noise", sensors=("CAM_BACK",), begin_s=3.0, end_s=7.0)
+    episode = Episode(name="camera of noise", fault=fault)
+    seen = run_of(diagnostics=[word_of("CAM_BACK", 7.5, "blurred")])
+    answered, told = bad_data.judge(seen, episode)
+    assert answered.met
+    assert (told.value, told.goal) == (0, None)
+    assert "no check looks for noise; when it was over: blurred" in told.note
+
+
+def test_a_sensor_that_never_sends_is_named_in_all_frames_and_costs_a_second_at_most():
+    fault = Fault(kind="lost", sensors=("CAM_FRONT",), begin_s=0.0, end_s=11.0)
+    episode = Episode(name="camera never there", fault=fault)
+    words = [status(n, "degraded", "CAM_FRONT: never seen") for n in range(FRAMES)]
+    warning = word_of("CAM_FRONT", 2.0, "no message yet")
+    seen = run_of(statuses=words, diagnostics=[warning])
+    assert all(figure.met for figure in never_there.judge(seen, episode))
+    words[30] = status(30, "full")
+    slow = run_of(range(8, FRAMES), statuses=words)
+    missed = {
+        one.name.partition(": ")[2] for one in never_there.judge(slow, episode) if not one.met
+    }
+    assert missed == {
+        "first boxes after the others' first images",
+        "frames answered",
+        "frames that name it as missing",
+        "told on /diagnostics",
+    }
 
 
 def test_looks_are_kept_with_their_times():

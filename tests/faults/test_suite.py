@@ -11,7 +11,9 @@ from imkd_core.errors import ConfigError
 from tests.faults import publish, results
 from tests.faults.__main__ import main
 from tests.faults.publish import document, fit_to_publish
-from tests.faults.results import FILE, Wish, collect, module_files, run_scenarios
+from tests.faults.results import FILE, Wish, collect, is_judged, run_scenarios
+from tests.faults.rows import NAMED_TESTS, ROWS
+from tests.faults.sources import module_files, scenario_files
 from tests.faults.suite import SCENARIOS, Figure, Scenario, at_least, at_most, chosen, not_there
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -69,7 +71,7 @@ def test_what_a_scenario_found_is_in_the_file_with_machine_and_versions(ran, tmp
     parts = run_scenarios([ONE], tmp_path, say=said.append)
     assert parts["sensor_loss"].figures == (at_most("a gap", 0.5, 1.0, "s"),)
     written = json.loads((tmp_path / FILE).read_bytes())
-    assert written["goals"] == [
+    assert [row for row in written["goals"] if is_judged(row)] == [
         {
             "scenario": "sensor_loss",
             "name": "a gap",
@@ -122,7 +124,8 @@ def test_a_scenario_that_dies_has_the_end_of_its_log_and_the_others_go_on(ran, t
     assert part.status == "failed"
     assert "-11" in part.error
     assert "what it said last" in part.error
-    assert collect(tmp_path)["goals"] == []
+    (row,) = (row for row in collect(tmp_path)["goals"] if row["scenario"] == "sensor_loss")
+    assert (row["value"], row["met"]) == (None, False)
     assert run_scenarios([ONE], tmp_path, say=lambda _: None)["sensor_loss"].status == "done"
 
 
@@ -138,7 +141,7 @@ def test_a_result_keeps_the_commit_and_machine_it_was_measured_at_when_sources_c
     after = collect(tmp_path)
     assert after["git"]["commit"] == "another"
     assert after["scenarios"]["sensor_loss"] == {**before, "is_current": False}
-    assert [goal["value"] for goal in after["goals"]] == [0.5]
+    assert [goal["value"] for goal in after["goals"] if is_judged(goal)] == [0.5]
 
 
 def test_whether_files_differed_from_the_commit_is_asked_of_those_that_count(monkeypatch):
@@ -186,10 +189,11 @@ def test_only_fresh_results_are_published_where_that_is_asked(ran, tmp_path, mon
     fresh = fit_to_publish(mixed, fresh_only=True)
     assert list(fresh["scenarios"]) == ["sensor_loss"]
     assert "soak" in fresh["not_run"]
-    assert {row["scenario"] for row in fresh["goals"]} == {"sensor_loss"}
+    assert {row["scenario"] for row in fresh["goals"] if is_judged(row)} == {"sensor_loss"}
+    assert "soak" in {row["scenario"] for row in fresh["goals"]}
     monkeypatch.setattr(publish, "DOCUMENT", tmp_path / "page.md")
     only = [s for s in SCENARIOS if s.name == "tf"]
-    monkeypatch.setattr("tests.faults.__main__.chosen", lambda _names: only)
+    monkeypatch.setattr("tests.faults.__main__.chosen", lambda _names, with_long: only)
     assert main(["--output", str(tmp_path), "--publish", "--fresh-only"]) == 0
     assert [command[3] for command in ran] == ["sensor_loss", "soak", "tf"]
 
@@ -199,6 +203,23 @@ def test_a_short_run_is_kept_and_never_published(ran, tmp_path):
     found = fit_to_publish(collect(tmp_path))
     assert list(found["scenarios"]) == ["sensor_loss"]
     assert "soak" in found["not_run"]
+
+
+def test_goals_of_scenarios_without_figures_stand_as_not_measured_with_their_command(ran, tmp_path):
+    run_scenarios([ONE, FREE], tmp_path, Wish(seconds=60.0), lambda _: None)
+    found = collect(tmp_path)
+    rows = {row["scenario"]: row for row in found["goals"] if not is_judged(row)}
+    measured = {"sensor_loss", "soak"}
+    assert rows.keys() == {one.name for one in SCENARIOS} - measured
+    assert (rows["tf"]["name"], rows["tf"]["value"], rows["tf"]["met"]) == (
+        "transforms late or gone",
+        None,
+        False,
+    )
+    page = document(fit_to_publish(found))
+    command = "`python -m tests.faults --output DIR --only tf`"
+    assert f"| transforms late or gone | - | - | not measured | {command} | - |" in page
+    assert page.count("| not measured |") == len(SCENARIOS) - 1, "a soak of a minute is none"
 
 
 def test_an_empty_folder_is_not_published(ran, tmp_path, monkeypatch, capsys):
@@ -246,7 +267,16 @@ def test_an_unknown_scenario_is_named_with_those_there_are():
 def test_what_a_scenario_imports_counts_and_other_scenarios_do_not():
     files = {str(path.relative_to(ROOT)) for path in module_files(ROOT / "tests/faults/tf.py")}
     assert {"tests/faults/tf.py", "tests/faults/injection.py", "benchmarks/soak.py"} <= files
-    assert not {"tests/faults/sensor_loss.py", "tests/faults/suite.py"} & files
+    lists = {"tests/faults/suite.py", "tests/faults/rows.py"}
+    assert not {"tests/faults/sensor_loss.py", *lists} & files
+
+
+def test_the_tests_that_a_scenario_runs_count_with_what_they_import():
+    (one,) = (one for one in SCENARIOS if one.name == NAMED_TESTS)
+    files = {str(path.relative_to(ROOT)) for path in scenario_files(one)}
+    named = {path for row in ROWS if NAMED_TESTS in row.scenarios for path in row.tests}
+    assert {f"tests/{path}" for path in named} <= files
+    assert "tests/ros/node_bench.py" in files
 
 
 def test_help_teaches_and_the_list_names_all(capsys):
@@ -257,6 +287,23 @@ def test_help_teaches_and_the_list_names_all(capsys):
     assert main(["--list"]) == 0
     listed = capsys.readouterr().out
     assert all(scenario.name in listed for scenario in SCENARIOS)
+    assert "with --all: 2." in listed
+
+
+def test_all_runs_the_long_ones_too_and_a_whole_run_does_not():
+    names = [one.name for one in chosen((), with_long=True)]
+    assert names == [one.name for one in SCENARIOS]
+    long = set(names) - {one.name for one in chosen(())}
+    assert long == {"ladder", "health", "calibration", "soak"}
+
+
+def test_all_is_run_before_it_is_published(ran, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(publish, "DOCUMENT", tmp_path / "page.md")
+    assert main(["--output", str(tmp_path), "--all", "--publish"]) == 0
+    assert [command[3] for command in ran] == [one.name for one in SCENARIOS]
+    assert "not measured" not in (tmp_path / "page.md").read_text().partition("## Goals")[2]
+    assert main(["--output", str(tmp_path), "--all", "--only", "tf"]) == 2
+    assert "one of the two" in capsys.readouterr().err
 
 
 def test_without_a_folder_it_says_what_is_missing(capsys):

@@ -3,12 +3,16 @@
 
 The node as a process of its own, with the model that ships, asked through its services. In every
 tenth cycle sensors send and the first boxes are waited for, so that the threads, the decoders and
-the network have worked. Memory is looked at when the node is unconfigured: the median of ten
-cycles after a warm-up, against that of the last ten.
+the network have worked. Every twentieth cycle begins with a configure that is refused, of a model
+that is not there: what a refusal opened must be closed as well. Memory is looked at when the node
+is unconfigured: the median of ten cycles after a warm-up, against that of the last ten.
 """
 
 import statistics
 import time
+
+from rcl_interfaces.srv import SetParameters
+from rclpy.parameter import Parameter
 
 from benchmarks.process_stats import ProcessStats
 from imkd_core.errors import DataError
@@ -17,6 +21,7 @@ from tests.faults.middleware_nodes import (
     CLEANUP,
     CONFIGURE,
     DEACTIVATE,
+    NODE,
     Peer,
     graph,
 )
@@ -26,6 +31,9 @@ CYCLES, WARM_UP, SPAN = 1000, 50, 10
 
 #: Every so many cycles sensors send.
 FED_EVERY = 10
+
+#: Every so many cycles begin with a configure that is refused.
+REFUSED_EVERY = 20
 
 #: A cycle takes about so long, for `--seconds`.
 _CYCLE_S = 0.5
@@ -43,10 +51,41 @@ def run(context: Context) -> list[Figure]:
         heard = peer.listen_to_boxes()
         looks: list[ProcessStats] = []
         seconds: list[float] = []
+        refused = 0
         for number in range(cycles):
+            if number % REFUSED_EVERY == REFUSED_EVERY - 1:
+                refused += _is_refused(peer, context)
             seconds.append(_cycle(peer, heard, is_fed=number % FED_EVERY == FED_EVERY - 1))
             looks.append(nodes.stats("node"))
-    return _judged(looks, seconds, warm_up)
+    tried = cycles // REFUSED_EVERY
+    return [
+        *_judged(looks, seconds, warm_up),
+        at_least("transitions: configures of a missing model that were refused", refused, tried),
+    ]
+
+
+def _is_refused(peer: Peer, context: Context) -> bool:
+    """Ask to configure with a bundle that is not there; return whether that was refused.
+
+    Afterwards the parameter is right again, and the node unconfigured.
+
+    Raises:
+        DataError: the node does not take the parameter.
+    """
+    _set_bundle(peer, str(context.folder / "no_such_bundle"))
+    was_made = peer.change(CONFIGURE)
+    if was_made:
+        peer.change(CLEANUP)
+    _set_bundle(peer, str(context.bundle))
+    return not was_made
+
+
+def _set_bundle(peer: Peer, path: str) -> None:
+    request = SetParameters.Request()
+    request.parameters = [Parameter("model.bundle", value=path).to_parameter_msg()]
+    (answer,) = peer.call(SetParameters, f"/{NODE}/set_parameters", request).results
+    if not answer.successful:
+        raise DataError(f"model.bundle cannot be set between two cycles: {answer.reason}")
 
 
 def _cycle(peer: Peer, heard: list[tuple[float, int]], *, is_fed: bool) -> float:
