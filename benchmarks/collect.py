@@ -4,6 +4,7 @@
 import json
 import subprocess
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from benchmarks.harness import ROOT, Goal, write_json
 from benchmarks.in_turn import DONE
 from benchmarks.machine import machine_facts
 from benchmarks.suite import Entry, entries
-from benchmarks.suite_run import Part
+from benchmarks.suite_run import SOURCES, Part, files_of
 from imkd_core.errors import DataError
 from imkd_core.resources import bundles
 from imkd_core.runtime.bundle import load_bundle
@@ -46,7 +47,7 @@ def collect(
         "absent": absent,
         "hardware": facts,
         "versions": versions,
-        "git": git_state(),
+        "git": {**git_state(), "is_changed": has_changed_sources()},
         "models": model_hashes(),
         "benchmarks": {
             entry.name: _described(entry, parts[entry.name])
@@ -83,10 +84,32 @@ def goals_of(parts: Mapping[str, Part]) -> list[Goal]:
         if part.report is not None
         for goal in part.report.goals
     }
-    return [
-        found.get(aim.name) or judged(key, None, _why_absent(aim.benchmark, parts))
+    goals = {
+        key: found.get(aim.name) or judged(key, None, _why_absent(aim.benchmark, parts))
         for key, aim in AIMS.items()
-    ]
+    }
+    goals["overhead_share"] = _beside_fp32(goals["overhead_share"], goals["overhead"], parts)
+    return list(goals.values())
+
+
+def _beside_fp32(share: Goal, overhead: Goal, parts: Mapping[str, Part]) -> Goal:
+    """Return the goal with what the share is of fp32 inference alone, where that was timed."""
+    part = parts.get("inference")
+    report = None if part is None else part.report
+    fp32_ms = {} if report is None else report.facts.get("fp32_p50_ms", {})
+    if overhead.value is None or "shipped" not in fp32_ms:
+        return share
+    alone = f"{overhead.value / fp32_ms['shipped']:.2f} times the {fp32_ms['shipped']:.1f} ms"
+    return replace(share, reason=f"{share.reason}; {alone} that fp32 takes alone")
+
+
+def has_changed_sources() -> bool | None:
+    """Whether files that figures hang on differ from the commit; None without git.
+
+    Tables that `publish` wrote do not count: the same run again shall change nothing.
+    """
+    changed = changed_files()
+    return None if changed is None else not changed.isdisjoint(files_of(SOURCES))
 
 
 def git_state() -> dict[str, Any]:

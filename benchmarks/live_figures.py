@@ -4,6 +4,7 @@
 All times of two processes are of the steady clock, which Linux gives all of them alike.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -26,33 +27,39 @@ class LiveRun:
         answers: (stamp, arrival on the steady clock) of each frame's boxes, nanoseconds.
         stages: stamp -> stage -> milliseconds, as the node published them.
         image_topics: camera -> topic.
-        arrived: camera -> images that the node was handed, used or not.
-        accepted: camera -> of these, the ones that it took.
+        accepted: camera -> images that the node took, each once.
+        dropped: camera -> messages that the node dropped, before or after it took them.
         frames: the node's own counts, by reason.
         activation_s: from the request to configure to being active.
         peak_rss_mb: most memory of the node.
         cores_used: process -> cores that it kept busy while the bag played.
         latest_s: how late the player was at worst.
         model: one line of the node's log.
+        role: file of the bundle that the node ran.
     """
 
     sent: Sequence[SentMessage]
     answers: Sequence[tuple[int, int]]
     stages: Mapping[int, Mapping[str, float]]
     image_topics: Mapping[str, str]
-    arrived: Mapping[str, int]
     accepted: Mapping[str, int]
+    dropped: Mapping[str, int] = field(default_factory=dict)
     frames: Mapping[str, int] = field(default_factory=dict)
     activation_s: float
     peak_rss_mb: float
     cores_used: Mapping[str, float] = field(default_factory=dict)
     latest_s: float = 0.0
     model: str = ""
+    role: str = ""
+
+    def image_sent_ns(self) -> dict[int, int]:
+        """Return stamp -> steady clock at which an image of that stamp was sent."""
+        cameras = set(self.image_topics.values())
+        return {one.stamp_ns: one.sent_ns for one in self.sent if one.topic in cameras}
 
     def answer_ms(self) -> dict[int, float]:
         """Return stamp -> milliseconds from sending the newest image to having the boxes."""
-        cameras = set(self.image_topics.values())
-        sent = {one.stamp_ns: one.sent_ns for one in self.sent if one.topic in cameras}
+        sent = self.image_sent_ns()
         return {
             stamp: (arrived - sent[stamp]) * 1e-6
             for stamp, arrived in self.answers
@@ -90,15 +97,27 @@ class LiveRun:
             return 0.0
         return (len(times_ns) - 1) * 1e9 / (max(times_ns) - min(times_ns))
 
-    def delivered(self) -> float:
-        """Return the part of all images sent that reached the node."""
-        topics = set(self.image_topics.values())
-        sent = sum(one.topic in topics for one in self.sent)
-        return min(1.0, sum(self.arrived.values()) / sent) if sent else 0.0
+    def delivered(self) -> dict[str, float]:
+        """Return camera -> part of its images that the node took, of the cameras that sent any."""
+        sent = Counter(one.topic for one in self.sent)
+        return {
+            camera: self.accepted.get(camera, 0) / sent[topic]
+            for camera, topic in self.image_topics.items()
+            if sent[topic]
+        }
+
+    def least_delivered(self) -> tuple[float, str]:
+        """Return the part of the camera that got the least through, and which it is."""
+        shares = self.delivered()
+        if not shares:
+            return 0.0, "no camera sent an image"
+        camera = min(shares, key=lambda name: shares[name])
+        return shares[camera], f"{camera}, the least of {len(shares)} cameras"
 
 
 def figures(run: LiveRun) -> tuple[Figure, ...]:
     """Return what stands in the table."""
+    delivered, camera = run.least_delivered()
     rows = [
         Figure(name="detections per second", value=run.rate_hz(), unit="1/s"),
         *Timing(samples_ms=tuple(run.answer_ms().values())).figures(
@@ -112,7 +131,8 @@ def figures(run: LiveRun) -> tuple[Figure, ...]:
     for name, timing in run.stage_timings().items():
         rows += timing.figures(f"stage {name}")
     rows += [
-        Figure(name="images delivered", value=100 * run.delivered(), unit="%"),
+        Figure(name="images delivered", value=100 * delivered, unit="%", note=camera),
+        Figure(name="images dropped by the node", value=sum(run.dropped.values()), unit=""),
         Figure(name="node, peak memory", value=run.peak_rss_mb, unit="MB"),
         Figure(name="configure to active", value=run.activation_s, unit="s"),
         Figure(name="player at its latest", value=run.latest_s * 1e3, unit="ms"),
@@ -132,13 +152,15 @@ def goals(run: LiveRun) -> tuple[Goal, ...]:
     """Return the rows of the issue's table that a live run answers."""
     overhead = Timing(samples_ms=tuple(run.overhead_ms()))
     latency = Timing(samples_ms=tuple(run.answer_ms().values()))
-    inference = run.stage_timings()[INFERENCE].p50_ms
+    inference_ms = run.stage_timings()[INFERENCE].p50_ms
+    delivered, camera = run.least_delivered()
+    divisor = f"divided by the inference stage of this run ({run.role}), p50 {inference_ms:.1f} ms"
     return (
         judged("live_rate", run.rate_hz()),
         judged("live_latency", latency.p95_ms),
-        judged("live_delivery", 100 * run.delivered()),
+        judged("live_delivery", 100 * delivered, camera),
         judged("overhead", overhead.p95_ms),
-        judged("overhead_share", overhead.p95_ms / inference),
+        judged("overhead_share", overhead.p95_ms / inference_ms, divisor),
         judged("memory", run.peak_rss_mb),
         judged("start", run.activation_s),
     )
@@ -152,9 +174,16 @@ def warnings(run: LiveRun) -> list[str]:
             f"the player was late by up to {run.latest_s * 1e3:.0f} ms: the machine could not send "
             "the sensors' data in time"
         )
-    if len(run.overhead_ms()) < len(run.answers):
+    images = run.image_sent_ns()
+    blind = sum(stamp not in images for stamp, _ in run.answers)
+    unjoined = len(run.answers) - blind - len(run.overhead_ms())
+    if blind:
         found.append(
-            f"{len(run.answers) - len(run.overhead_ms())} of {len(run.answers)} answers could not "
-            "be joined with the node's stages"
+            f"{blind} of {len(run.answers)} answers are of radars alone, as where a drive ends: "
+            "they count as detections, and have no time from a newest image"
+        )
+    if unjoined:
+        found.append(
+            f"{unjoined} of {len(run.answers)} answers could not be joined with the node's stages"
         )
     return found

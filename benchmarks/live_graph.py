@@ -17,7 +17,7 @@ import argparse
 import re
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,8 @@ from imkd_core.cli.proof.latency import read_stages
 from imkd_core.data.bags.recording import open_bag
 from imkd_core.errors import DataError
 from imkd_core.resources import bundle_folder, sensors_file
+from imkd_core.runtime.bundle import Bundle, load_bundle
+from imkd_core.runtime.roles import AUTO_ROLE, RUNNERS, role_for
 from imkd_ros.bridge.sensors import load_sensor_set
 from imkd_ros.graph.observer import GraphObserver
 from imkd_ros.graph.options import GraphOptions, GraphResult
@@ -42,9 +44,6 @@ CORES = 2
 LOOK_S = 0.5
 
 NODE = "imkd_detector"
-
-#: A reading that is dropped for this reason was accepted before, and is counted there.
-ACCEPTED_FIRST = "dropped: uncalibrated"
 
 
 class Watch(GraphObserver):
@@ -151,6 +150,7 @@ def play(bag: Path, output: Path, options: argparse.Namespace) -> LiveRun:
     if not result.is_ok or not watch.answers:
         raise DataError(f"{result.failure or 'no frame was answered'}; logs: {result.log_folder}")
     sensors = load_sensor_set(sensors_file(""))
+    model = model_line(result.log_folder)
     values = last_diagnostics(recording)
     cameras = {name: camera.compressed_topic for name, camera in sensors.cameras.items()}
     return LiveRun(
@@ -158,14 +158,15 @@ def play(bag: Path, output: Path, options: argparse.Namespace) -> LiveRun:
         answers=watch.answers,
         stages=read_stages(recording),
         image_topics=cameras,
-        arrived={name: arrived_of(values.get(name, {})) for name in cameras},
         accepted={name: count_of(values.get(name, {}), "received") for name in cameras},
+        dropped={name: dropped_of(values.get(name, {})) for name in cameras},
         frames=frame_counts(values.get("frames", {})),
         activation_s=watch.activation_s,
         peak_rss_mb=watch.last["detector"][1].peak_rss_mb,
         cores_used=watch.cores_used(),
         latest_s=player_delay_s(result),
-        model=model_line(result.log_folder),
+        model=model,
+        role=role_of(load_bundle(bundle), options.overrides, model),
     )
 
 
@@ -190,14 +191,9 @@ def count_of(values: Mapping[str, str], key: str) -> int:
     return int(values.get(key, "0"))
 
 
-def arrived_of(values: Mapping[str, str]) -> int:
-    """Return the messages of a sensor that the node was handed: accepted, or refused by it."""
-    dropped = sum(
-        int(count)
-        for key, count in values.items()
-        if key.startswith("dropped: ") and key != ACCEPTED_FIRST
-    )
-    return count_of(values, "received") + dropped
+def dropped_of(values: Mapping[str, str]) -> int:
+    """Return the messages of a sensor that the node dropped, for whatever reason."""
+    return sum(int(count) for key, count in values.items() if key.startswith("dropped: "))
 
 
 def frame_counts(values: Mapping[str, str]) -> dict[str, int]:
@@ -221,6 +217,19 @@ def model_line(log_folder: Path) -> str:
     text = (log_folder / "detector.log").read_text(encoding="utf-8", errors="replace")
     found = re.search(r"configured: (.*)", text)
     return found[1] if found else ""
+
+
+def role_of(bundle: Bundle, overrides: Iterable[tuple[str, Any]], model: str) -> str:
+    """Return the file of a bundle that the node ran.
+
+    Args:
+        bundle: that it was given.
+        overrides: its parameters.
+        model: what it says that it runs.
+    """
+    asked = str(dict(overrides).get("model.precision", AUTO_ROLE))
+    runner = next((name for name in RUNNERS if name in model.lower()), "cpu")
+    return role_for(bundle, asked, runner)
 
 
 def parameter(text: str) -> tuple[str, Any]:

@@ -9,19 +9,20 @@ does: the full image (copied, as cv_bridge does), scaled with OpenCV, cropped, t
 normalised, transposed. It scales without aliasing (INTER_AREA), as ours does; what it costs with
 OpenCV's default (INTER_LINEAR, which skips pixels) stands beside it. Decoding is timed apart, and
 ours on the full image (raw topics) as well. OpenCV has one thread. The goals are held by the slower
-of the two students.
+of the two students: what a node with this decoder saves. On the same full image both do the same
+work; these ratios stand in the goal's remark.
 """
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.goals import judged
-from benchmarks.harness import ROOT, Figure, Report, run_benchmark, time_in_turns
+from benchmarks.harness import ROOT, Figure, Report, Timing, run_benchmark, time_in_turns
 from benchmarks.machine import idle_warnings
 from imkd_core.config import InputSpec
 from imkd_core.encoded_image import decode_jpeg
@@ -39,7 +40,8 @@ JPEG_QUALITY = 80
 MEAN = np.array([123.675, 116.28, 103.53], np.float32)
 STD = np.array([58.395, 57.12, 57.375], np.float32)
 
-CHAIN = "numpy chain"
+OURS, OURS_FULL = "ours", "ours, full image"
+CHAIN, ALIASED_CHAIN = "numpy chain", "numpy chain, aliased"
 
 Pixels = NDArray[np.uint8]
 
@@ -80,7 +82,7 @@ def alternatives(data: bytes, spec: InputSpec) -> dict[str, Callable[[], object]
     """Return what is timed for one student."""
     camera, width = camera_model(), spec.image_width_px
     full, reduced = decode_jpeg(data, "CAM"), decode_jpeg(data, "CAM", width)
-    images = {"ours": reduced, "ours, full image": full}
+    images = {OURS: reduced, OURS_FULL: full}
     out = np.empty((3, spec.image_height_px, width), np.uint8)
 
     def ours(pixels: Pixels) -> Callable[[], object]:
@@ -90,10 +92,23 @@ def alternatives(data: bytes, spec: InputSpec) -> dict[str, Callable[[], object]
     return {
         **{name: ours(pixels) for name, pixels in images.items()},
         CHAIN: lambda: numpy_chain(full, camera, spec, cv2.INTER_AREA),
-        "numpy chain, aliased": lambda: numpy_chain(full, camera, spec, cv2.INTER_LINEAR),
+        ALIASED_CHAIN: lambda: numpy_chain(full, camera, spec, cv2.INTER_LINEAR),
         "decoding, ours (reduced)": lambda: decode_jpeg(data, "CAM", width),
         "decoding, in full": lambda: decode_jpeg(data, "CAM"),
     }
+
+
+def ratios_of(times: Mapping[str, Timing]) -> str:
+    """Return in words how many times faster ours is than each chain, by what it starts from."""
+    against = {"chain": times[CHAIN], "aliased chain": times[ALIASED_CHAIN]}
+    reduced, full = (
+        " and ".join(
+            f"{times[ours].times_faster_than(timing):.1f} times the {name}"
+            for name, timing in against.items()
+        )
+        for ours in (OURS, OURS_FULL)
+    )
+    return f"{reduced}; on the same full image {full}"
 
 
 def measure(options: argparse.Namespace) -> Report:
@@ -109,7 +124,8 @@ def measure(options: argparse.Namespace) -> Report:
     }
     figures = [Figure(name="JPEG", value=len(data) / 1000, unit="kB", note="1600 x 900 px")]
     slowest_ms = 0.0
-    ratios: list[float] = []
+    ratios: dict[str, float] = {}
+    notes = []
     for student, spec in specs.items():
         times = time_in_turns(
             alternatives(data, spec), 5 if options.quick else options.rounds, lead_in=1
@@ -117,13 +133,18 @@ def measure(options: argparse.Namespace) -> Report:
         size = f"{spec.image_width_px} x {spec.image_height_px} px"
         for name, timing in times.items():
             figures += timing.figures(f"{student}: {name}", size)
-        ratio = times["ours"].times_faster_than(times[CHAIN])
+        ratio = times[OURS].times_faster_than(times[CHAIN])
         figures.append(
             Figure(name=f"{student}: ours against the chain", value=ratio, unit="times", note=size)
         )
-        slowest_ms = max(slowest_ms, times["ours"].p50_ms)
-        ratios.append(ratio)
-    goals = (judged("preprocess_time", slowest_ms), judged("preprocess_ratio", min(ratios)))
+        slowest_ms = max(slowest_ms, times[OURS].p50_ms)
+        ratios[student] = ratio
+        notes.append(f"{student}: {ratios_of(times)}")
+    remark = "; ".join(("ours from a reduced JPEG, the chain from the full one", *notes))
+    goals = (
+        judged("preprocess_time", slowest_ms),
+        judged("preprocess_ratio", min(ratios.values()), remark),
+    )
     facts = {"jpeg_quality": JPEG_QUALITY, "opencv": cv2.__version__, "warnings": warned}
     return Report(name="preprocessing", figures=tuple(figures), goals=goals, facts=facts)
 

@@ -32,8 +32,9 @@ def publish(run: Mapping[str, Any], root: Path) -> list[Path]:
     if not run["whole"]:
         why = "it was a quick one" if run["quick"] else f"without {', '.join(run['absent'])}"
         raise ConfigError(
-            f"only a whole run is published, and this is not one ({why}); run 'imkd bench "
-            "--output DIR --publish' without --only and --quick, and mend what failed"
+            f"only a whole run is published, and the folder does not hold one ({why}); run 'imkd "
+            "bench --output DIR --publish', which keeps what holds and runs the rest, and mend "
+            "what fails"
         )
     texts = {root / DOCUMENT: document(run), root / README: summary(run)}
     changed = {path: replaced(path, text) for path, text in texts.items()}
@@ -90,14 +91,35 @@ def machine(run: Mapping[str, Any]) -> str:
     """Return one paragraph about what the figures were measured on."""
     hardware, versions = run["hardware"], run["versions"]
     gpu = f", {hardware['gpu']}" if hardware.get("gpu") else ""
+    peak = _peak(run)
+    rate = f", {number(peak)} GFLOP/s in fp32 matrix products" if peak else ""
     commit = (run["git"]["commit"] or "unknown")[:12]
     changed = " with changes" if run["git"]["is_changed"] else ""
     packages = ", ".join(f"{name} {version}" for name, version in versions.items())
     return (
-        f"Measured {run['created'][:10]} on {hardware['cores']} cores of {hardware['cpu']} "
-        f"({', '.join(hardware['isa']) or 'no known extensions'}), "
+        f"Measured {_days(run)} on {hardware['cores']} cores of {_processor(hardware)} "
+        f"({', '.join(hardware['isa']) or 'no known extensions'}){rate}, "
         f"{hardware['memory_gib']:.0f} GiB{gpu}; {packages}; commit {commit}{changed}."
     )
+
+
+def _processor(hardware: Mapping[str, Any]) -> str:
+    """Return the processor with its generation: a rented machine's name does not tell it."""
+    family, _, model = hardware["cpu_family_model"].partition("/")
+    stepping = hardware["cpu_stepping"]
+    return f"{hardware['cpu']}, family {family} model {model} stepping {stepping}"
+
+
+def _days(run: Mapping[str, Any]) -> str:
+    """Return the first and the last day on which a part was measured."""
+    days = sorted({part["when"][:10] for part in run["benchmarks"].values()})
+    return " to ".join(dict.fromkeys((days[0], days[-1])))
+
+
+def _peak(run: Mapping[str, Any]) -> float | None:
+    """Return the measured peak of matrix products, GFLOP/s; None where it was not measured."""
+    part = run["benchmarks"].get("inference")
+    return None if part is None else part["facts"].get("peak_gflops")
 
 
 def goal_table(goals: Sequence[Mapping[str, Any]]) -> str:

@@ -9,14 +9,16 @@ code and configuration made it.
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from onnx import numpy_helper
-from torch import Tensor
+from torch import Tensor, nn
 
 from benchmarks.harness import ROOT
 from benchmarks.machine import package_version
@@ -66,13 +68,57 @@ class Subject:
         return {name: value.numpy() for name, value in self.frame.items()}
 
     def flops(self) -> int:
-        """Return twice the multiply-adds of one frame: what a floor is computed from."""
+        """Return twice the multiply-adds of one frame: what a floor is computed from.
+
+        Those with the zeros around a map do not count: they need not be done, and ONNX Runtime's
+        convolutions leave them out.
+        """
         frame = {name: value.to("meta") for name, value in batched(dict(self.frame)).items()}
         student = Student(self.student.inputs, self.student.head_spec, self._model())
-        return 2 * total_cost(count_cost(student.to("meta").eval(), frame)).macs
+        with counted_padding(student.to("meta").eval()) as padding:
+            macs = total_cost(count_cost(student, frame)).macs
+        return 2 * (macs - sum(padding))
 
     def _model(self) -> ModelConfig:
         return model_of(self.bundle)
+
+
+@contextmanager
+def counted_padding(network: nn.Module) -> Iterator[list[int]]:
+    """Give a list that takes the multiply-adds with padding of each convolution that is run."""
+    found: list[int] = []
+
+    def add(module: Any, arguments: tuple[Tensor, ...], output: Tensor) -> None:
+        found.append(padding_macs(module, arguments[0].shape[-2:], output.shape))
+
+    layers = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
+    hooks = [layer.register_forward_hook(add) for layer in layers]
+    try:
+        yield found
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def padding_macs(layer: nn.Conv2d, size: Sequence[int], shape: Sequence[int]) -> int:
+    """Return the multiply-adds of a convolution whose one factor is a zero beside the map.
+
+    Args:
+        layer: pads with zeros.
+        size: rows and columns of the map.
+        shape: (B, C, Y, X) of what it gives.
+    """
+    taps = [_taps_inside(layer, axis, size[axis], shape[2 + axis]) for axis in range(2)]
+    places = shape[0] * shape[1] * layer.weight.shape[1]
+    all_taps = shape[2] * shape[3] * layer.kernel_size[0] * layer.kernel_size[1]
+    return places * (all_taps - taps[0] * taps[1])
+
+
+def _taps_inside(layer: nn.Conv2d, axis: int, size: int, outputs: int) -> int:
+    """Return how many taps of all places along an axis lie in the map."""
+    begin = np.arange(outputs) * layer.stride[axis] - int(layer.padding[axis])
+    taps = begin[:, None] + np.arange(layer.kernel_size[axis]) * layer.dilation[axis]
+    return int(((taps >= 0) & (taps < size)).sum())
 
 
 def model_of(bundle: Bundle) -> ModelConfig:

@@ -32,7 +32,8 @@ class Entry:
 
 
 SUITE: tuple[Entry, ...] = (
-    Entry(name="inference", title="The network alone", minutes=7.0),
+    Entry(name="inference", title="The network alone", minutes=8.5),
+    Entry(name="memory", title="A step with memory", minutes=2.0),
     Entry(name="stages", title="One frame, stage by stage", minutes=1.0),
     Entry(name="preprocessing", title="Preprocessing of a camera", minutes=0.5),
     Entry(name="view_transform", title="View transform", minutes=4.0),

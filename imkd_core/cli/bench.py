@@ -5,11 +5,12 @@ Runs the benchmarks of a source checkout one after the other, each in a process 
 its baselines beside it, and writes DIR/bench.json: hardware, versions, hashes, every figure, and
 each goal with its value. Leave the machine alone meanwhile: it warns where others use it.
 Interrupt it at any time and give the same command again: what is done and still holds is kept.
-Long ones (--list) are run by name alone; in the same DIR they join the others.
+Long ones (--list) are run by name alone; in the same DIR they join the others. What is published
+is what DIR holds at the end: all that a run without --only makes has to be there and still hold.
 
 Examples:
   imkd bench --output out/bench
-  imkd bench --output out/bench --only soak          # half an hour; joins the run
+  imkd bench --output out/bench --only soak --publish  # half an hour; joins the run
   imkd bench --output out/try --quick                # does it all work? two minutes, no figures
   imkd bench --output out/bench --publish            # and write the tables of docs and README
 """
@@ -27,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", type=Path, help="folder of the run")
     parser.add_argument("--only", default="", metavar="NAMES", help="some benchmarks: a,b")
     parser.add_argument("--quick", action="store_true", help="smallest size of each")
-    parser.add_argument("--publish", action="store_true", help="write a whole run into the docs")
+    parser.add_argument("--publish", action="store_true", help="write what DIR holds into the docs")
     parser.add_argument("--list", action="store_true", help="name the benchmarks and stop")
 
 
@@ -47,18 +48,44 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     if arguments.output is None:
         raise ConfigError("--output DIR is missing: where bench.json goes")
-    if arguments.publish and (arguments.quick or arguments.only):
-        raise ConfigError("--publish needs a whole run; leave --quick and --only out")
     chosen = entries(tuple(name for name in arguments.only.split(",") if name))
+    if arguments.publish:
+        kept = kept_parts(SUITE, arguments.output, arguments.quick)
+        require_whole({*kept, *(entry.name for entry in chosen)}, arguments.quick)
     parts = run_suite(chosen, arguments.output, arguments.quick, say)
     every = kept_parts(SUITE, arguments.output, arguments.quick) | parts
     found = collect(arguments.output, SUITE, every, arguments.quick)
     print_goals(found["goals"])
     sys.stdout.write(f"{arguments.output / FILE}\n")
-    if arguments.publish:
+    failed = [name for name, part in parts.items() if part.status != DONE]
+    if arguments.publish and failed:
+        sys.stdout.write(f"nothing is published: {', '.join(failed)} failed\n")
+    elif arguments.publish:
         for path in publish(found, root):
             sys.stdout.write(f"wrote {path}\n")
-    return 0 if all(part.status == DONE for part in parts.values()) else 1
+    return 1 if failed else 0
+
+
+def require_whole(names: set[str], is_quick: bool) -> None:
+    """Refuse before anything runs what could not be published after.
+
+    Args:
+        names: benchmarks that the folder will hold.
+        is_quick: whether the smallest sizes are asked for.
+
+    Raises:
+        ConfigError: a whole run needs more, or the sizes of all.
+    """
+    from benchmarks.suite import entries
+
+    if is_quick:
+        raise ConfigError("figures of --quick are not published; leave it out")
+    missing = [entry.name for entry in entries() if entry.name not in names]
+    if missing:
+        raise ConfigError(
+            f"--publish needs a whole run, and DIR lacks {', '.join(missing)} of this code on "
+            "this machine; add them to --only, or leave --only out"
+        )
 
 
 def checkout() -> Path:

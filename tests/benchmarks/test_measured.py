@@ -8,23 +8,35 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
-from benchmarks import students
+from benchmarks import inference, students
 from benchmarks.goals import AIMS
-from benchmarks.harness import ROOT, Report
-from benchmarks.inference import EAGER, at_most, first_line, goals_of, session
+from benchmarks.harness import ROOT, Report, Timing
+from benchmarks.inference import (
+    EAGER,
+    FP32,
+    at_most,
+    first_line,
+    goals_of,
+    peak_goal,
+    session,
+)
+from benchmarks.preprocessing import ALIASED_CHAIN, CHAIN, OURS, OURS_FULL, ratios_of
 from benchmarks.students import Subject, add_int8_files, shipped, shipped_network
 from benchmarks.suite import SUITE
 from benchmarks.torch_gpu import GpuStudent, moved_bytes, prepared, without_gpu
+from benchmarks.view_transform import nds_goal
 from imkd_core.mapping import to_mapping
-from imkd_core.model.example import example_inputs
+from imkd_core.model.budget import count_cost, total_cost
+from imkd_core.model.example import batched, example_inputs
 from imkd_core.runtime.backends import OnnxRuntimeBackend
 from imkd_core.runtime.bundle import load_bundle
-from tests.core.model.small import CONFIG, INPUTS, small_student
+from tests.core.model.small import CONFIG, INPUTS, MODEL, small_student
 
 
 @pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning")
@@ -72,6 +84,31 @@ def test_the_shipped_weights_in_torch_give_what_the_shipped_file_gives():
     np.testing.assert_allclose(scores.numpy(), expected["scores"], atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"kernel_size": 3, "padding": 1},
+        {"kernel_size": 7, "padding": 3, "stride": 2},
+        {"kernel_size": (1, 3), "padding": (0, 2), "dilation": (1, 2), "groups": 2},
+        {"kernel_size": 2, "stride": 2},
+    ],
+)
+def test_multiply_adds_with_padding_are_those_whose_image_value_is_no_value(options):
+    layer = torch.nn.Conv2d(4, 6, bias=False, **options)
+    torch.nn.init.ones_(layer.weight)
+    with torch.no_grad(), students.counted_padding(layer) as found:
+        inside = int(layer(torch.ones(2, 4, 5, 8)).sum())  # a one for each product with a value
+        outputs = layer(torch.ones(2, 4, 5, 8)).numel()
+    everything = outputs * layer.weight[0].numel()
+    assert found == [everything - inside] * 2
+
+
+def test_the_floor_of_a_student_leaves_padding_out_and_little_else(subject):
+    macs = total_cost(count_cost(subject.student, batched(dict(subject.frame)))).macs
+    counted = replace(subject, bundle=SimpleNamespace(producer={"model": to_mapping(MODEL)}))
+    assert 0.8 * 2 * macs < counted.flops() < 2 * macs
+
+
 def test_int8_files_for_speed_alone_run_and_are_smaller(tmp_path):
     copied = tmp_path / "bundle"
     shutil.copytree(shipped().bundle.root, copied)
@@ -110,11 +147,48 @@ def test_a_reason_is_one_short_line():
 
 
 def test_goals_of_students_that_were_left_out_keep_their_rows():
-    goals = list(goals_of({}))
+    goals = list(goals_of({}, 400.0))
     assert {goal.name for goal in goals} == {
         aim.name for aim in AIMS.values() if aim.benchmark == "inference"
     }
     assert all(goal.met is None for goal in goals)
+
+
+def test_preprocessing_says_what_it_wins_on_the_same_full_image():
+    times_ms = {OURS: 1.0, OURS_FULL: 2.0, CHAIN: 16.0, ALIASED_CHAIN: 3.0}
+    text = ratios_of({name: Timing(samples_ms=(value,)) for name, value in times_ms.items()})
+    reduced, full = text.split("; on the same full image ")
+    assert reduced == "16.0 times the chain and 3.0 times the aliased chain"
+    assert full == "8.0 times the chain and 1.5 times the aliased chain"
+
+
+@pytest.mark.parametrize(("lost", "met"), [(-1.49, True), (0.3, False)])
+def test_points_lost_to_lss_say_that_no_model_was_trained_with_it(lost, met):
+    goal = nds_goal(lost, "80 key frames")
+    assert goal.met is met
+    assert "80 key frames; no model was trained with LSS" in goal.reason
+    assert nds_goal(None, "left out").reason == "left out"
+
+
+def test_the_peak_of_the_r50_is_that_of_products_and_says_what_the_floor_is():
+    flops = SimpleNamespace(flops=lambda: 300e9)
+    times = {FP32: Timing(samples_ms=(750.0,))}  # 400 GFLOP/s
+    found = {"subject": flops, "times": times, "floor_ms": 600.0}  # 500 GFLOP/s
+    goal = peak_goal(found, 390.0)
+    assert goal.value == pytest.approx(102.6, abs=0.1)
+    assert goal.reason.startswith("80 % of the floor's rate")
+
+
+def test_peaks_are_of_both_kinds_of_work_and_only_products_are_gemm(monkeypatch):
+    monkeypatch.setattr(inference, "gemm_peak", lambda *_: {"numpy": 1.0, "onnxruntime": 3.0})
+    monkeypatch.setattr(inference, "convolution_peak", lambda *_: 4.0)
+    peaks = inference.peaks_of(2, is_quick=True, rounds=2)
+    assert peaks == {
+        "GEMM fp32, numpy": 1.0,
+        "GEMM fp32, onnxruntime": 3.0,
+        "convolution fp32, onnxruntime": 4.0,
+    }
+    assert inference.gemm_of(peaks) == 3.0
 
 
 def test_without_a_gpu_both_goals_say_so():

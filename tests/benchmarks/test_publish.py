@@ -5,7 +5,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.publish import BEGIN, DOCUMENT, END, README, document, markdown, publish, replaced
+from benchmarks.publish import (
+    BEGIN,
+    DOCUMENT,
+    END,
+    README,
+    document,
+    machine,
+    markdown,
+    publish,
+    replaced,
+)
 from imkd_core.errors import ConfigError
 
 GOAL = {
@@ -23,7 +33,15 @@ RUN = {
     "quick": False,
     "absent": [],
     "created": "2026-01-02T03:04:05+00:00",
-    "hardware": {"cpu": "A CPU", "cores": 2, "isa": ["avx2"], "memory_gib": 8.0, "gpu": ""},
+    "hardware": {
+        "cpu": "A CPU",
+        "cpu_family_model": "26/2",
+        "cpu_stepping": "1",
+        "cores": 2,
+        "isa": ["avx2"],
+        "memory_gib": 8.0,
+        "gpu": "",
+    },
     "versions": {"python": "3.11.7", "numpy": "2.4.6"},
     "git": {"commit": "0123456789abcdef", "is_changed": False},
     "goals": [GOAL, {**GOAL, "name": "gpu", "value": None, "met": None, "reason": "no GPU"}],
@@ -32,6 +50,7 @@ RUN = {
             "title": "An example",
             "command": "python -m benchmarks.x",
             "seconds": 12.3,
+            "when": "2026-01-02T01:04:05+00:00",
             "figures": [
                 {"name": "ours, p50", "value": 1.0, "unit": "ms", "note": "3 | 4"},
                 {"name": "ours, p95", "value": 2.0, "unit": "ms", "note": "3 | 4"},
@@ -61,8 +80,19 @@ def test_both_files_get_their_tables_and_a_second_time_changes_nothing(checkout)
         assert "old" not in text
         assert "| speed | at least 3 times | 2.00 times | missed |  |" in text
         assert "| gpu | at least 3 times | - | not measured | no GPU |" in text
-        assert "2 cores of A CPU (avx2), 8 GiB; python 3.11.7" in text
+        line = (
+            "Measured 2026-01-02 on 2 cores of A CPU, family 26 model 2 stepping 1 (avx2), 8 GiB;"
+        )
+        assert f"{line} python 3.11.7" in text
     assert publish(RUN, checkout) == []
+
+
+def test_the_machine_is_told_with_its_peak_and_the_days_on_which_its_parts_ran():
+    part = {"when": "2026-01-04T00:00:00+00:00", "facts": {"peak_gflops": 407.34}}
+    run = {**RUN, "benchmarks": {**RUN["benchmarks"], "inference": part}}
+    text = machine(run)
+    assert "Measured 2026-01-02 to 2026-01-04 on" in text
+    assert "(avx2), 407 GFLOP/s in fp32 matrix products, 8 GiB" in text
 
 
 def test_the_document_has_the_command_above_each_table():

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import collect as collect_module
 from benchmarks import in_turn, suite_run
-from benchmarks.collect import collect, goals_of, read_run
-from benchmarks.goals import AIMS
+from benchmarks.collect import collect, goals_of, has_changed_sources, read_run
+from benchmarks.goals import AIMS, judged
+from benchmarks.harness import ROOT, Report
 from benchmarks.in_turn import DONE, FAILED
 from benchmarks.suite import SUITE, Entry, entries
 from benchmarks.suite_run import Part, kept_parts, run_suite
@@ -167,6 +169,29 @@ def test_the_goal_of_a_failed_benchmark_says_that_it_failed():
     part = Part(key="", command="", status=FAILED, seconds=1.0, when="", error="exit code 1\nend")
     by_name = {goal.name: goal for goal in goals_of({"soak": part})}
     assert by_name[AIMS["memory_growth"].name].reason == "benchmarks.soak failed: exit code 1"
+
+
+def test_the_share_of_overhead_is_told_against_fp32_where_that_was_timed():
+    def part(*values, **facts):
+        goals = tuple(judged(key, value, reason) for key, value, reason in values)
+        report = Report(name="n", goals=goals, facts=facts)
+        return Part(key="", command="", status=DONE, seconds=1.0, when="", report=report)
+
+    live = part(("overhead", 11.0, ""), ("overhead_share", 0.4, "divided by int8"))
+    name = AIMS["overhead_share"].name
+    alone = {goal.name: goal for goal in goals_of({"live_graph": live})}[name]
+    assert (alone.value, alone.reason) == (0.4, "divided by int8")
+    parts = {"live_graph": live, "inference": part(fp32_p50_ms={"shipped": 44.0})}
+    beside = {goal.name: goal for goal in goals_of(parts)}[name]
+    assert beside.value == 0.4
+    assert beside.reason == "divided by int8; 0.25 times the 44.0 ms that fp32 takes alone"
+
+
+def test_only_files_that_figures_hang_on_count_as_changes(monkeypatch):
+    document, source = ROOT / "docs" / "performance.md", ROOT / "benchmarks" / "goals.py"
+    for files, expected in (({document}, False), ({document, source}, True), (None, None)):
+        monkeypatch.setattr(collect_module, "changed_files", lambda files=files: files)
+        assert has_changed_sources() is expected
 
 
 def test_a_run_is_whole_when_all_is_done_at_full_size(tmp_path):
