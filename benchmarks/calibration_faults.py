@@ -19,7 +19,7 @@ import argparse
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -43,8 +43,8 @@ from imkd_core.geometry import rigid_transform
 from imkd_core.health.calibration import CalibrationSettings
 from imkd_core.health.calibration_camera import CameraSettings, Pair, camera_verdict, turn_of
 from imkd_core.health.calibration_radar import motion_error, radar_verdict
-from imkd_core.health.calibration_radar_map import map_verdict
-from imkd_core.health.calibration_reprojection import reprojection_verdict
+from imkd_core.health.calibration_radar_map import map_verdict, map_yaw
+from imkd_core.health.calibration_reprojection import reprojection_verdict, reprojection_yaw
 from imkd_core.health.calibration_rig import rig_findings
 from imkd_core.health.calibration_upright import roll_of
 from imkd_core.types import CameraModel, SensorRig
@@ -77,8 +77,8 @@ MADE = FaultDrives(
     seed=9800,
     conditions=("clear", "night", "rain", "clear", "fog", "low_sun"),
     count=20,
-    duration_s=6.0,
-    quick_s=5.0,
+    duration_s=12.0,
+    quick_s=12.0,
 )
 
 _RIGHT = "as it is"
@@ -203,17 +203,29 @@ def _judge_radars(drive: Drive, counts: Counts) -> None:
 
 
 def _judge_maps(drive: Drive, counts: Counts) -> None:
-    """Count what is told of radars without their speeds: by where they see what stands."""
+    """Count what is told of radars without their speeds: by where they see what stands.
+
+    Each case is as many maps as the first verdict takes.
+    """
     settings, against = counts.settings.map, counts.settings.reprojection
-    size = settings.least_scans
+    size = settings.least_scans * settings.least_maps
     for scans in drive.still.values():
         for begin in range(0, max(len(scans) - size, 0) + 1, size):
             for case, degrees in {_RIGHT: 0.0, **_YAWS}.items():
                 found = laid_otherwise(scans[begin : begin + size], degrees)
-                verdict = map_verdict(found, settings)
+                maps = [
+                    found[first : first + settings.least_scans]
+                    for first in range(0, size, settings.least_scans)
+                ]
+                verdict = map_verdict(_known(map_yaw(one, settings) for one in maps), settings)
                 counts.add(COMPENSATED, case, None if verdict is None else bool(verdict.fault))
-                verdict = reprojection_verdict(drive.seen, found, against)
+                yaws = _known(reprojection_yaw(drive.seen, one, against) for one in maps)
+                verdict = reprojection_verdict(yaws, against)
                 counts.add(AGAINST, case, None if verdict is None else bool(verdict.fault))
+
+
+def _known(yaws_rad: Iterable[float | None]) -> list[float]:
+    return [yaw_rad for yaw_rad in yaws_rad if yaw_rad is not None]
 
 
 def _judge_numbers(rig: SensorRig, counts: Counts) -> None:

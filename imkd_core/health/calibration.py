@@ -35,12 +35,14 @@ from imkd_core.health.calibration_radar_map import (
     MapSettings,
     StillScan,
     map_verdict,
+    map_yaw,
     still_scan,
 )
 from imkd_core.health.calibration_reprojection import (
     ReprojectionSettings,
     places_of,
     reprojection_verdict,
+    reprojection_yaw,
 )
 from imkd_core.health.calibration_rig import RigSettings, rig_findings
 from imkd_core.health.calibration_tracks import Grey, TrackSettings, small_grey
@@ -101,11 +103,11 @@ class _Radar:
     echoes: deque[Echoes]
     ranges_m: deque[Float64]
     still: deque[StillScan]
+    map_yaws_rad: deque[float]
+    picture_yaws_rad: deque[float]
     newest: tuple[int, Float64 | None] = (0, None)
     unjudged: int = 0
     unmapped: int = 0
-    by_map: Verdict | None = None
-    by_pictures: Verdict | None = None
 
 
 class CalibrationMonitor:
@@ -138,6 +140,8 @@ class CalibrationMonitor:
                 echoes=deque(maxlen=settings.scans),
                 ranges_m=deque(maxlen=settings.scans),
                 still=deque(maxlen=settings.map.scans),
+                map_yaws_rad=deque(maxlen=settings.map.maps),
+                picture_yaws_rad=deque(maxlen=settings.reprojection.map.maps),
             )
             for n in self._rig.radars
         }
@@ -255,24 +259,31 @@ class CalibrationMonitor:
         verdict = radar_verdict(motion_error(radar.echoes, settings.radar), settings.radar)
         if radar.unmapped >= settings.map.new_scans:
             radar.unmapped = 0
-            radar.by_map = map_verdict(radar.still, settings.map) or radar.by_map
-            radar.by_pictures = self._by_pictures(radar, stamp_ns) or radar.by_pictures
-        for other in (radar.by_map, radar.by_pictures):
+            self._note_yaws(radar, stamp_ns)
+        for other in (
+            map_verdict(radar.map_yaws_rad, settings.map),
+            reprojection_verdict(radar.picture_yaws_rad, settings.reprojection),
+        ):
             if verdict is None or not verdict.fault:
                 verdict = other or verdict
         if verdict is not None:
             self.judged |= {name}
             self._tell(name, (TURNED, WRONG_SPEEDS), verdict, stamp_ns)
 
-    def _by_pictures(self, radar: _Radar, stamp_ns: int) -> Verdict | None:
-        """Judge a radar by what the cameras saw that nothing is wrong with."""
-        settings = self._settings.reprojection
+    def _note_yaws(self, radar: _Radar, stamp_ns: int) -> None:
+        """Note how far a radar is off by its own map, and by what sound cameras saw."""
+        settings = self._settings
+        yaw_rad = map_yaw(radar.still, settings.map)
+        if yaw_rad is not None:
+            radar.map_yaws_rad.append(yaw_rad)
         self._forget_places(stamp_ns)
         wrong = {finding.sensor for finding in (*self._static, *self._told.values())}
         places = [found for _, name, found in self._seen if name not in wrong]
-        if not places:
-            return None
-        return reprojection_verdict(np.concatenate(places), radar.still, settings)
+        if places:
+            together_m = np.concatenate(places)
+            yaw_rad = reprojection_yaw(together_m, radar.still, settings.reprojection)
+            if yaw_rad is not None:
+                radar.picture_yaws_rad.append(yaw_rad)
 
     def _forget_places(self, stamp_ns: int) -> None:
         """Forget what cameras saw too long ago, whether or not a radar ever asked for it."""

@@ -39,6 +39,8 @@ class MapSettings:
         most_rad: rotations up to here are tried, in steps of step_rad.
         step_rad: see `most_rad`.
         sharper: the best map is by this share sharper than the worst, or tells nothing.
+        maps: whose yaws are averaged, the newest, and least_maps: that a verdict needs.
+        least_maps: see `maps`.
         yaw_rad: a larger error of the yaw is told.
     """
 
@@ -57,6 +59,8 @@ class MapSettings:
     most_rad: float = float(np.radians(8.0))
     step_rad: float = float(np.radians(1.0))
     sharper: float = 0.2
+    maps: int = 3
+    least_maps: int = 2
     yaw_rad: float = float(np.radians(2.0))
 
 
@@ -146,28 +150,31 @@ def laid_out(scans: Sequence[StillScan], yaw_rad: float) -> Float64:
     return _laid(*_returns(scans), yaw_rad)
 
 
-def map_verdict(scans: Sequence[StillScan], settings: MapSettings) -> Verdict | None:
+def map_verdict(yaws_rad: Sequence[float], settings: MapSettings) -> Verdict | None:
     """Return whether a radar is turned; None where that is not known.
 
     Args:
-        scans: of one radar, in the order of time.
+        yaws_rad: `map_yaw` of one radar's maps, each of other scans.
         settings: limits.
     """
     shown = ", as things show that stand and do not stay in their place"
-    return yaw_verdict(map_yaw(scans, settings), settings.yaw_rad, shown)
+    return yaw_verdict(yaws_rad, settings, shown)
 
 
-def yaw_verdict(yaw_rad: float | None, limit_rad: float, shown: str) -> Verdict | None:
-    """Return what an error of a radar's yaw means; None where it is not known.
+def yaw_verdict(yaws_rad: Sequence[float], settings: MapSettings, shown: str) -> Verdict | None:
+    """Return what the errors of a radar's yaw mean; None where too few are known.
+
+    One stretch of road is off by about a degree of its own: what stands there, and where.
 
     Args:
-        yaw_rad: counter-clockwise.
-        limit_rad: a larger one is told.
+        yaws_rad: counter-clockwise, each of other scans.
+        settings: limits.
         shown: by what, behind "its yaw is off by ... degrees".
     """
-    if yaw_rad is None:
+    if len(yaws_rad) < settings.least_maps:
         return None
-    if abs(yaw_rad) <= limit_rad:
+    yaw_rad = float(np.mean(yaws_rad))
+    if abs(yaw_rad) <= settings.yaw_rad:
         return Verdict()
     detail = f"its yaw is off by {np.degrees(yaw_rad):+.1f} degrees{shown}"
     return Verdict(fault=TURNED, detail=detail)

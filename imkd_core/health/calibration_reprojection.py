@@ -46,8 +46,7 @@ class ReprojectionSettings:
         edge_m: of the map, beyond the outermost points.
         most_side_m: a map with a longer side is not made.
         last_ns: points that were seen so long before a scan do not count.
-        map: of the scans, and of the search.
-        yaw_rad: a larger error of the yaw is told.
+        map: of the scans, of the search, and of the verdict.
     """
 
     near_m: float = 2.0
@@ -65,7 +64,6 @@ class ReprojectionSettings:
     most_side_m: float = 600.0
     last_ns: int = 8_000_000_000
     map: MapSettings = field(default_factory=lambda: MapSettings(sharper=0.3))
-    yaw_rad: float = float(np.radians(2.0))
 
 
 def places_of(camera: CameraModel, pair: Pair, settings: ReprojectionSettings) -> Float64:
@@ -137,14 +135,13 @@ def reprojection_yaw(
 
 
 def reprojection_verdict(
-    places_m: Float64, scans: Sequence[StillScan], settings: ReprojectionSettings
+    yaws_rad: Sequence[float], settings: ReprojectionSettings
 ) -> Verdict | None:
     """Return whether a radar is turned against the pictures; None where that is not known.
 
     Args:
-        places_m: (N, 2) of points of the cameras, in the odometry's frame, of the scans' time.
-        scans: of one radar, in the order of time.
+        yaws_rad: `reprojection_yaw` of one radar, each of other scans.
         settings: limits.
     """
     shown = " against the pictures: it sees standing things beside where they show them"
-    return yaw_verdict(reprojection_yaw(places_m, scans, settings), settings.yaw_rad, shown)
+    return yaw_verdict(yaws_rad, settings.map, shown)

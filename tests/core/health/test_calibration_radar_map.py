@@ -51,16 +51,27 @@ def test_how_far_a_radar_is_turned_is_found_wherever_it_looks(degrees, mounted_d
     assert np.degrees(yaw_rad) == pytest.approx(degrees, abs=0.35)
 
 
+def rad(*degrees):
+    return [float(np.radians(one)) for one in degrees]
+
+
 def test_the_verdict_says_the_angle_and_small_ones_are_not_told():
-    verdict = map_verdict(scans(-3.5), SETTINGS)
+    verdict = map_verdict(rad(-3.2, -3.8), SETTINGS)
     assert verdict is not None
     assert verdict.fault == TURNED
-    assert "off by -3." in verdict.detail
+    assert "off by -3.5 degrees" in verdict.detail
     assert not verdict.is_certain
-    for degrees in (0.0, 1.2):
-        sound = map_verdict(scans(degrees), SETTINGS)
-        assert sound is not None
-        assert sound.fault == ""
+    sound = map_verdict(rad(-0.4, 1.2), SETTINGS)
+    assert sound is not None
+    assert sound.fault == ""
+
+
+def test_one_stretch_of_road_alone_accuses_and_clears_nobody():
+    assert map_verdict(rad(-2.2), SETTINGS) is None
+    assert map_verdict(rad(0.1), SETTINGS) is None
+    cleared = map_verdict(rad(-2.2, -1.1), SETTINGS)
+    assert cleared is not None
+    assert cleared.fault == ""
 
 
 def test_what_tells_nothing_is_not_judged():
@@ -84,8 +95,8 @@ def test_an_odometry_that_begins_anew_makes_no_map(jump_m):
 
 
 def test_a_radar_that_is_turned_beyond_what_is_tried_is_not_said_to_be_sound():
-    verdict = map_verdict(scans(14.0), SETTINGS)
-    assert verdict is None or verdict.fault == TURNED
+    yaw_rad = map_yaw(scans(14.0), SETTINGS)
+    assert yaw_rad is None or abs(yaw_rad) > SETTINGS.yaw_rad
 
 
 def test_of_a_scan_what_stands_and_is_near_counts():

@@ -106,26 +106,31 @@ def test_how_far_a_radar_is_turned_against_the_pictures_is_found(degrees, seed):
 
 
 def test_the_verdict_says_the_angle_and_small_ones_are_not_told():
-    verdict = reprojection_verdict(*world(3.5), SETTINGS)
+    def told(degrees):
+        yaws_rad = [reprojection_yaw(*world(degrees, seed=seed), SETTINGS) for seed in (0, 1)]
+        return reprojection_verdict(yaws_rad, SETTINGS)
+
+    verdict = told(3.5)
     assert verdict is not None
     assert verdict.fault == TURNED
     assert "against the pictures" in verdict.detail
     assert "+3." in verdict.detail or "+4.0" in verdict.detail
-    sound = reprojection_verdict(*world(0.8), SETTINGS)
+    sound = told(0.8)
     assert sound is not None
     assert sound.fault == ""
 
 
 def test_what_tells_nothing_is_not_judged():
     places, scans = world(4.0)
-    assert reprojection_verdict(places[:100], scans, SETTINGS) is None, "too few points"
-    assert reprojection_verdict(places, scans[:50], SETTINGS) is None, "too few scans"
-    assert reprojection_verdict(places[:0], scans, SETTINGS) is None
+    assert reprojection_yaw(places[:100], scans, SETTINGS) is None, "too few points"
+    assert reprojection_yaw(places, scans[:50], SETTINGS) is None, "too few scans"
+    assert reprojection_yaw(places[:0], scans, SETTINGS) is None
     astray = np.vstack([places, [[9000.0, 0.0]]])
-    assert reprojection_verdict(astray, scans, SETTINGS) is None, "a map too large"
+    assert reprojection_yaw(astray, scans, SETTINGS) is None, "a map too large"
     for seed in range(8):
         elsewhere = np.random.default_rng(90 + seed).uniform((-30, -30), (90, 30), (450, 2))
-        assert reprojection_verdict(elsewhere, scans, SETTINGS) is None, "nothing in common"
+        assert reprojection_yaw(elsewhere, scans, SETTINGS) is None, "nothing in common"
+    assert reprojection_verdict([np.radians(4.0)], SETTINGS) is None, "one stretch of road alone"
 
 
 def test_one_thing_that_is_seen_often_does_not_outweigh_the_others():
