@@ -6,19 +6,16 @@ import pytest
 pytest.importorskip("rclpy")
 
 from nav_msgs.msg import Odometry
-from rosgraph_msgs.msg import Clock
 from std_srvs.srv import Trigger
 
 from imkd_core.config import MemorySpec
 from imkd_core.runtime.memory import RESET_GAP, RESET_POSE, RESET_TIME
 from tests.core.rigs import spec_of
 from tests.core.runtime.made_up_bundle import make_bundle
-from tests.ros.node_bench import ACTIVATE, DEACTIVATE, Bench, drive, to_time
+from tests.ros.node_bench import ACTIVATE, DEACTIVATE, Bench, drive
+from tests.ros.simulated_time import BEGIN_NS, MS, SECOND, SimulatedTime
 
 pytestmark = [pytest.mark.ros, pytest.mark.usefixtures("ros_environment")]
-
-SECOND, MS = 1_000_000_000, 1_000_000
-BEGIN_NS = 1_000 * SECOND
 
 
 @pytest.fixture(scope="module")
@@ -38,47 +35,25 @@ def bench(tmp_path, bundle, ros_environment):
     bench.close()
 
 
-class Drive:
-    """A simulated clock, a vehicle at 2 m/s, and one frame every tenth of a second."""
+class Drive(SimulatedTime):
+    """A vehicle at 2 m/s under a simulated clock; in a jump of time it stands where it is."""
 
     def __init__(self, bench):
-        self.bench, self.now_ns, self.x_m = bench, BEGIN_NS, 0.0
-        self.clock = bench.publisher(Clock, "/clock")
+        self.x_m = 0.0
         odometry = bench.publisher(Odometry, "/odometry")
-        assert bench.wait(
-            lambda: self.clock.get_subscription_count() and odometry.get_subscription_count()
-        )
-        bench.now_ns = lambda: self.now_ns
-        self.tick(0)
+        assert bench.wait(odometry.get_subscription_count)
+        super().__init__(bench)
 
-    def tick(self, step_ns):
-        """Let time go on, or jump; the vehicle stands where it is."""
-        self.now_ns += step_ns
-        self.clock.publish(Clock(clock=to_time(self.now_ns)))
-        self.bench.wait(lambda: False, 0.02)
-
-    def goes_on(self, condition, frames=80):
-        for _ in range(frames):
-            self.moves()
-            self.bench.publish_frame()
-            self.tick(50 * MS)
-            if self.bench.wait(condition, 0.05):
-                return True
-        return False
-
-    def moves(self):
-        """Let half a tenth of a second go by, and tell the pose of a tenth.
-
-        It is ahead of its time, so that a busy machine has it when it wants it.
-        """
-        self.tick(50 * MS)
+    def approach(self):
+        """Tell the pose of a tenth too, ahead of its time, so that a busy machine has it in time."""
+        super().approach()
         self.x_m += 0.2
         self.bench.publish_odometry(self.now_ns + 100 * MS, self.x_m)
 
     def goes_blind(self, tenths):
         """No sensor sends for a time, and the vehicle is told to move on."""
         for _ in range(tenths):
-            self.moves()
+            self.approach()
             self.tick(50 * MS)
 
 
@@ -91,7 +66,7 @@ def driving(tmp_path, bundle, ros_environment):
     bench.listen_to_boxes()
     drive = Drive(bench)
     bench.calibrate()
-    assert drive.goes_on(lambda: heights(bench)[-6:] == [2] * 6)
+    assert drive.plays(lambda: heights(bench)[-6:] == [2] * 6, frames=80)
     yield drive
     bench.close()
 
@@ -142,7 +117,7 @@ def forgets(drive, reason):
         found = heights_since(bench, begin_ns)
         return 0 in found and 2 in found[found.index(0) :]
 
-    assert drive.goes_on(begins_anew), (facts(drive), heights(bench))
+    assert drive.plays(begins_anew, frames=80), (facts(drive), heights(bench))
     assert set(facts(drive).resets) == {reason}
     assert facts(drive).last_reset == reason
 
@@ -173,6 +148,6 @@ def test_a_gap_of_more_than_two_seconds_empties_the_memory(driving):
 def test_a_gap_of_a_second_costs_no_memory(driving):
     driving.goes_blind(10)
     driving.bench.boxes.clear()
-    assert driving.goes_on(lambda: len(driving.bench.boxes) >= 3)
+    assert driving.plays(lambda: len(driving.bench.boxes) >= 3)
     assert facts(driving).resets == {}
     assert set(heights(driving.bench)) == {2}

@@ -6,16 +6,13 @@ import pytest
 pytest.importorskip("rclpy")
 
 from diagnostic_msgs.msg import DiagnosticArray
-from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import PointCloud2
 from visualization_msgs.msg import MarkerArray
 
-from tests.ros.node_bench import SENSORS, to_time
+from tests.ros.node_bench import SENSORS
+from tests.ros.simulated_time import BEGIN_NS, MS, SECOND, SimulatedTime
 
 pytestmark = [pytest.mark.ros, pytest.mark.usefixtures("ros_environment")]
-
-SECOND, MS = 1_000_000_000, 1_000_000
-BEGIN_NS = 1_000 * SECOND
 
 
 @pytest.fixture
@@ -25,31 +22,6 @@ def make_bench(make_told_bench):
 
 def nanoseconds(header):
     return header.stamp.sec * SECOND + header.stamp.nanosec
-
-
-class SimulatedTime:
-    """Plays a clock, and one frame every tenth of a second of it."""
-
-    def __init__(self, bench):
-        self.bench, self.now_ns = bench, BEGIN_NS
-        self.clock = bench.publisher(Clock, "/clock")
-        assert bench.wait(self.clock.get_subscription_count)
-        bench.now_ns = lambda: self.now_ns
-        self.tick(0)
-
-    def tick(self, step_ns):
-        self.now_ns += step_ns
-        self.clock.publish(Clock(clock=to_time(self.now_ns)))
-        self.bench.wait(lambda: False, 0.02)
-
-    def plays(self, condition, frames=60):
-        for _ in range(frames):
-            self.tick(50 * MS)
-            self.bench.publish_frame()
-            self.tick(50 * MS)
-            if self.bench.wait(condition, 0.05):
-                return True
-        return False
 
 
 def test_every_output_of_a_frame_carries_its_stamp_and_frame_never_the_time_of_publishing(
