@@ -45,7 +45,7 @@ class Drive(SimulatedTime):
         super().__init__(bench)
 
     def approach(self):
-        """Tell the pose of a tenth too, ahead of its time, so that a busy machine has it in time."""
+        """Tell the pose of a tenth too, ahead of its time: a busy machine has it in time."""
         super().approach()
         self.x_m += 0.2
         self.bench.publish_odometry(self.now_ns + 100 * MS, self.x_m)
