@@ -127,7 +127,7 @@ class _Run:
         self._observer.on_poll(self._processes.pids)
         return PLAYER in self._processes.exit_codes
 
-    def _start_node(self, client: GraphClient) -> None:
+    def _start_node(self, client: PatientClient) -> None:
         """Start node and recorder; bring the node up through its services."""
         options, timeout_s = self._options, self._options.ready_timeout_s
         detector = detector_arguments(options, self._log_folder)

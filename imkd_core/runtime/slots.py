@@ -25,7 +25,7 @@ DROP_SUPERSEDED = "superseded"
 DROP_TOLERANCE = "outside tolerance"
 DROP_UNKNOWN = "unknown sensor"
 
-#: Why a sensor is not in a slot; "dropped: <reason>" where its readings were dropped.
+#: Why a sensor is not in a slot; `DROPPED` and the reason where its readings were dropped.
 MISSING_JUMP = "time went back"
 MISSING_NEVER = "never seen"
 MISSING_SILENT = "silent"
@@ -33,6 +33,7 @@ MISSING_LATE = "late"
 MISSING_LOST = "lost"
 MISSING_NOT_DUE = "not due"
 MISSING_TOLERANCE = "outside tolerance"
+DROPPED = "dropped: "
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -329,8 +330,8 @@ def missing_reason(channel: Channel, now_ns: int, *, is_camera: bool, is_silent:
     is_due = now_ns >= channel.last_arrival_ns + channel.period_ns
     was_dropped = channel.last_drop is not None
     rules = (
-        (was_dropped and channel.last_drop != DROP_LATE, f"dropped: {channel.last_drop}"),
-        (channel.newest_ns == 0, f"dropped: {DROP_LATE}" if was_dropped else MISSING_NEVER),
+        (was_dropped and channel.last_drop != DROP_LATE, f"{DROPPED}{channel.last_drop}"),
+        (channel.newest_ns == 0, f"{DROPPED}{DROP_LATE}" if was_dropped else MISSING_NEVER),
         (is_camera and bool(channel.entries), MISSING_LOST),
         (is_silent, MISSING_SILENT),
         (bool(channel.entries), MISSING_TOLERANCE),

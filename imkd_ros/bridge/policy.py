@@ -34,6 +34,9 @@ from imkd_ros.bridge.parameters import NodeSettings
 from imkd_ros.bridge.sensor_watch import SensorWatch
 from imkd_ros.bridge.sensors import SensorSet
 
+#: Beginning of the reason for which a frame lacks a sensor that is bad; its faults follow.
+LEFT_OUT = "left out: "
+
 
 def policy_of(settings: NodeSettings) -> Policy:
     """Return what is done at each level.
@@ -160,4 +163,4 @@ def _resting(missing: Mapping[str, str]) -> frozenset[str]:
 
 def _fault(name: str, watch: SensorWatch) -> str:
     faults = [finding.fault for finding in watch.findings if finding.sensor == name]
-    return f"left out: {', '.join(faults)}"
+    return f"{LEFT_OUT}{', '.join(faults)}"

@@ -62,31 +62,14 @@ class GraphClient:
         finally:
             self._node.destroy_client(client)
 
-    def transition(self, node: str, transition: int, timeout_s: float) -> bool:
-        """Ask a lifecycle node for a transition; return whether it was made in time."""
-        return bool(self.asked(node, transition, timeout_s))
-
-    def asked(self, node: str, transition: int, timeout_s: float) -> bool | None:
-        """Ask for a transition; return whether it was made, None where no answer came in time."""
-        request = ChangeState.Request()
-        request.transition.id = transition
-        answer = self._call(ChangeState, f"{node}/change_state", request, timeout_s)
-        return None if answer is None else bool(answer.success)
-
     def state(self, node: str, timeout_s: float) -> str:
         """Return a lifecycle node's state, such as "inactive"; "" where it does not answer."""
         answer = self._call(GetState, f"{node}/get_state", GetState.Request(), timeout_s)
         return "" if answer is None else str(answer.current_state.label)
 
     def _call(self, kind: Any, service: str, request: Any, timeout_s: float) -> Any:
-        """Return a service's answer; None where none came in time.
-
-        The client of a service is kept: who serves it anew, after a crash, must have found it
-        before it hears a request, and the graph knows the dead server for another while.
-        """
-        if service not in self._clients:
-            self._clients[service] = self._node.create_client(kind, service)
-        client = self._clients[service]
+        """Return a service's answer; None where none came in time."""
+        client = self._client(kind, service)
         if not self.wait_until(client.service_is_ready, timeout_s):
             return None
         future = client.call_async(request)
@@ -94,6 +77,16 @@ class GraphClient:
             return future.result()
         client.remove_pending_request(future)
         return None
+
+    def _client(self, kind: Any, service: str) -> Any:
+        """Return the client of a service, which is kept.
+
+        Who serves it anew, after a crash, must have found it before it hears a request, and the
+        graph knows the dead server for another while.
+        """
+        if service not in self._clients:
+            self._clients[service] = self._node.create_client(kind, service)
+        return self._clients[service]
 
     def has_listener(self, topic: str, node: str) -> bool:
         """Whether a node of that name subscribes to a topic."""

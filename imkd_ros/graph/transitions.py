@@ -9,7 +9,6 @@ know its asker yet. Then the node's state tells what became of the transition.
 import time
 from collections.abc import Callable
 from enum import Enum
-from typing import Any
 
 from lifecycle_msgs.srv import ChangeState
 
@@ -119,7 +118,7 @@ class PatientClient(GraphClient):
 
     def carry_out(self, node: str, transition: int) -> Outcome:
         """Ask once for a transition, and wait while the node is busy with it and alive."""
-        client = self._service(node)
+        client = self._client(ChangeState, f"{node}/change_state")
         if not self.wait_until(client.service_is_ready, ANSWER_S):
             return Outcome.LOST
         request = ChangeState.Request()
@@ -134,12 +133,6 @@ class PatientClient(GraphClient):
             said_s = self._say_that_it_goes_on(_STATES[transition][1], begin_s, said_s)
         client.remove_pending_request(future)
         return outcome or Outcome.LOST
-
-    def _service(self, node: str) -> Any:
-        name = f"{node}/change_state"
-        if name not in self._clients:
-            self._clients[name] = self._node.create_client(ChangeState, name)
-        return self._clients[name]
 
     def _say_that_it_goes_on(self, goal: str, begin_s: float, said_s: float) -> float:
         """Say it where it is due; return when it was said last."""

@@ -9,6 +9,7 @@ from imkd_core.runtime.slots import (
     DROP_OVERFLOW,
     DROP_SUPERSEDED,
     DROP_TOLERANCE,
+    DROPPED,
     MISSING_LATE,
     MISSING_LOST,
     MISSING_NOT_DUE,
@@ -21,8 +22,6 @@ from imkd_ros.node.verdicts import Reason
 #: A sensor that was in no frame for longer is told; one of a long period after two of those.
 LEAST_NS = 500_000_000
 
-_DROPPED = "dropped: "
-
 #: Reasons whose remedy is where the message spends its time, or its clock. (What fits no frame
 #: fills a queue.)
 _UNTIMELY = frozenset(
@@ -30,7 +29,7 @@ _UNTIMELY = frozenset(
         MISSING_LATE,
         MISSING_TOLERANCE,
         MISSING_LOST,
-        *(_DROPPED + why for why in (DROP_LATE, DROP_TOLERANCE, DROP_OVERFLOW, DROP_SUPERSEDED)),
+        *(DROPPED + why for why in (DROP_LATE, DROP_TOLERANCE, DROP_OVERFLOW, DROP_SUPERSEDED)),
     }
 )
 
@@ -81,7 +80,7 @@ def _remedy(why: str, newest: tuple[int, int] | None) -> str:
         )
     if why == MISSING_CORRUPT:
         return "its images cannot be decoded; look at its driver and its link"
-    refusal = REFUSALS.get(why.removeprefix(_DROPPED))
+    refusal = REFUSALS.get(why.removeprefix(DROPPED))
     return refusal or "look at its rate, its stamps and the network"
 
 

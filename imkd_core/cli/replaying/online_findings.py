@@ -18,14 +18,12 @@ from typing import Any
 
 from imkd_core.data.bags.recording import open_bag
 from imkd_core.health.faults import CERTAIN, REMEDIES, Finding
+from imkd_ros.bridge.policy import LEFT_OUT
 
 DIAGNOSTICS_TOPIC = "/diagnostics"
 
 #: The node's name in front of its statuses, where it has the default one.
 _NODE = "imkd_detector: "
-
-#: Beginning of the reason for which a frame lacks a sensor that was bad.
-_LEFT_OUT = "left out: "
 
 #: Faults in the sentence of a sensor's status: "blurred: what to do; covered: ... (still used)".
 _USE = re.compile(r" \((still used|left out of the frames)\)$")
@@ -143,6 +141,6 @@ def _findings(
 
 def _left_out(why: str) -> list[str]:
     """Return the faults for which a frame left a sensor out; none where it lacks it otherwise."""
-    if not why.startswith(_LEFT_OUT):
+    if not why.startswith(LEFT_OUT):
         return []
-    return [fault for fault in why.removeprefix(_LEFT_OUT).split(", ") if fault in REMEDIES]
+    return [fault for fault in why.removeprefix(LEFT_OUT).split(", ") if fault in REMEDIES]

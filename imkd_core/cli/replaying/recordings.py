@@ -8,10 +8,8 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from imkd_core.data.bags.recording import ENDINGS
 from imkd_core.errors import DataError
-
-#: Endings of a recording that is a single file, or of a part of a bag.
-_ENDINGS = (".mcap", ".db3")
 
 
 def recordings_of(paths: Iterable[Path]) -> list[Path]:
@@ -48,7 +46,7 @@ def is_bag(folder: Path) -> bool:
     """Whether a folder is a bag: it has metadata, or parts named after it, as rosbag2 does."""
     own = re.compile(rf"{re.escape(folder.resolve().name)}_\d+")
     return (folder / "metadata.yaml").is_file() or any(
-        own.fullmatch(path.stem) for path in folder.iterdir() if path.suffix in _ENDINGS
+        own.fullmatch(path.stem) for path in folder.iterdir() if path.suffix in ENDINGS
     )
 
 
@@ -58,6 +56,6 @@ def _is_recording(path: Path) -> bool:
         return False
     if path.is_dir():
         return (path / "metadata.yaml").is_file() or any(
-            part.suffix in _ENDINGS for part in path.iterdir()
+            part.suffix in ENDINGS for part in path.iterdir()
         )
-    return path.suffix in _ENDINGS
+    return path.suffix in ENDINGS

@@ -28,6 +28,9 @@ from rosbags.rosbag2 import Reader
 from rosbags.typesys import get_types_from_idl, get_types_from_msg
 from rosbags.typesys.store import Typestore
 
+#: Endings of a recording that is a single file, or of a part of a bag.
+ENDINGS = (".mcap", ".db3")
+
 
 @dataclass(frozen=True, kw_only=True)
 class BagMessage:
@@ -161,7 +164,7 @@ def open_bag(path: Path) -> Bag:
     if not path.exists():
         raise DataError(f"there is no bag at {path}; give the folder that holds its metadata.yaml")
     if path.is_dir() and not (path / "metadata.yaml").is_file():
-        files = sorted(item for item in path.iterdir() if item.suffix in (".mcap", ".db3"))
+        files = sorted(item for item in path.iterdir() if item.suffix in ENDINGS)
         remedy = f"give the file itself: {files[0]}" if files else "give another folder"
         raise DataError(f"{path} is not a complete bag, it has no metadata.yaml; {remedy}")
     with _damage(path):
