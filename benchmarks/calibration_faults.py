@@ -5,7 +5,9 @@
 
 The judge gets calibrations with an error in them; pictures and scans stay as they are. Cameras are
 turned by 0.5 to 5 degrees about each axis of the vehicle, or exchanged, and judged twice: by whole
-pictures, as `imkd doctor` does, and by those that the node decodes. Radars are turned, or send
+pictures, as `imkd doctor` does, and by those that the node decodes. What traffic may explain is
+told where it lasts for as much driving as the monitor asks; where the drive ends before, the judge
+abstains. Radars are turned, or send
 speeds in km/h or mm/s, of the wrong sign, with the own motion wrongly in or out; and once more they
 are turned and judged without the speeds, as if their driver took the own motion out: by their own
 scans, and against the pictures that the node would look at. Each case is as much driving as the
@@ -41,11 +43,12 @@ from benchmarks.harness import AT_MOST, Figure, Goal, Report, Timing, run_benchm
 from imkd_core.data.nuscenes.reader import NuScenes
 from imkd_core.geometry import rigid_transform
 from imkd_core.health.calibration import CalibrationSettings
-from imkd_core.health.calibration_camera import CameraSettings, Pair, camera_verdict, turn_of
+from imkd_core.health.calibration_camera import camera_verdict
 from imkd_core.health.calibration_radar import motion_error, radar_verdict
 from imkd_core.health.calibration_radar_map import map_verdict, map_yaw
 from imkd_core.health.calibration_reprojection import reprojection_verdict, reprojection_yaw
 from imkd_core.health.calibration_rig import rig_findings
+from imkd_core.health.calibration_turn import CameraSettings, Pair, turn_of
 from imkd_core.health.calibration_upright import roll_of
 from imkd_core.types import CameraModel, SensorRig
 from imkd_ros.bridge.calibration_watch import SETTINGS, CalibrationWatch
@@ -71,10 +74,10 @@ _RADARS = {
 #: Of radars whose driver has taken the own motion out: degrees that the calibration is off by.
 _YAWS = {f"yaw off by {degrees:g} degrees": degrees for degrees in (3.0, -3.0, 5.0, -5.0)}
 
-#: Drives that are made where none are named.
+#: Drives that are made where none are named. No limit was chosen by them (by those of seed 9800).
 MADE = FaultDrives(
     name="calibration",
-    seed=9800,
+    seed=9900,
     conditions=("clear", "night", "rain", "clear", "fog", "low_sun"),
     count=20,
     duration_s=12.0,
@@ -130,8 +133,8 @@ def measure(options: argparse.Namespace) -> Report:
     with tempfile.TemporaryDirectory() as folder:
         for reader, scene in MADE.scenes(options, Path(folder)):
             drive = open_drive(reader, scene)
-            _judge_cameras("camera", drive, drive.pairs, counts.settings.camera, counts)
-            _judge_cameras(NODE, drive, drive.node_pairs, SETTINGS.camera, counts)
+            _judge_cameras("camera", drive, drive.pairs, counts.settings, counts)
+            _judge_cameras(NODE, drive, drive.node_pairs, SETTINGS, counts)
             _judge_radars(drive, counts)
             _judge_maps(drive, counts)
             _judge_numbers(drive.rig, counts)
@@ -149,20 +152,28 @@ def _judge_cameras(
     kind: str,
     drive: Drive,
     pairs_of: Mapping[str, tuple[Pair, ...]],
-    settings: CameraSettings,
+    settings: CalibrationSettings,
     counts: Counts,
 ) -> None:
-    cameras, size = drive.rig.cameras, settings.least_pairs
+    cameras, size = drive.rig.cameras, settings.camera.least_pairs
+    stretches = 1 + -(-settings.lasting_pairs // size)
     for name, all_pairs in pairs_of.items():
         for begin in range(0, max(len(all_pairs) - size, 0) + 1, size):
-            pairs = all_pairs[begin : begin + size]
-            known = _known_axes(cameras[name], pairs, settings)
+            known = _known_axes(cameras[name], all_pairs[begin : begin + size], settings.camera)
             for case, changed, axis in _camera_cases(name, cameras):
                 if axis and axis not in known:
                     counts.add(kind, case, None)
                     continue
-                verdict = camera_verdict(name, changed, pairs, settings)
-                counts.add(kind, case, None if verdict is None else bool(verdict.fault))
+                has_fault = None
+                for first in range(begin, begin + stretches * size, size):
+                    seen = {n: pairs[first : first + size] for n, pairs in pairs_of.items()}
+                    verdict = camera_verdict(name, changed, seen, settings.camera)
+                    if verdict is None or not verdict.has_to_last:
+                        has_fault = None if verdict is None else bool(verdict.fault)
+                        break
+                else:
+                    has_fault = True
+                counts.add(kind, case, has_fault)
 
 
 def _known_axes(camera: CameraModel, pairs: Sequence[Pair], settings: CameraSettings) -> set[str]:

@@ -17,11 +17,12 @@ from imkd_core.data.nuscenes.reader import NuScenes
 from imkd_core.data.nuscenes.reading import Reading
 from imkd_core.data.point_clouds import RADAR_FILE_FIELDS, read_radar_pcd
 from imkd_core.geometry import Float64, invert_transform, rigid_transform, transform_points
-from imkd_core.health.calibration_camera import CameraSettings, Pair, pair_of
+from imkd_core.health.calibration_camera import pair_of
 from imkd_core.health.calibration_radar import Echoes, RadarSettings, echoes_of
 from imkd_core.health.calibration_radar_map import MapSettings, StillScan, still_scan
 from imkd_core.health.calibration_reprojection import ReprojectionSettings, places_of
 from imkd_core.health.calibration_tracks import Grey, TrackSettings, small_grey
+from imkd_core.health.calibration_turn import CameraSettings, Pair
 from imkd_core.types import CameraImage, CameraModel, Frame, RadarCloud, SensorRig
 
 _Stamped = TypeVar("_Stamped", CameraImage, RadarCloud)

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from imkd_core.geometry import Float64, invert_transform, transform_points
-from imkd_core.health.calibration_camera import CameraSettings, Pair, camera_verdict, pair_of
+from imkd_core.health.calibration_camera import camera_verdict, pair_of
 from imkd_core.health.calibration_radar import (
     Echoes,
     RadarSettings,
@@ -46,6 +46,7 @@ from imkd_core.health.calibration_reprojection import (
 )
 from imkd_core.health.calibration_rig import RigSettings, rig_findings
 from imkd_core.health.calibration_tracks import Grey, TrackSettings, small_grey
+from imkd_core.health.calibration_turn import CameraSettings, Pair
 from imkd_core.health.calibration_verdict import Verdict
 from imkd_core.health.faults import SWAPPED, TURNED, WRONG_SCALE, WRONG_SPEEDS, Finding
 from imkd_core.types import Frame, RadarCloud, SensorRig
@@ -67,6 +68,8 @@ class CalibrationSettings:
         scans: see `pairs`.
         new_pairs: after so many the camera is judged again, and new_scans: the radar.
         new_scans: see `new_pairs`.
+        together_ns: pairs of other cameras that are older tell nothing of the road.
+        lasting_pairs: so many more have to bear out a verdict that traffic may explain.
         most_gap_ns: between two readings that belong together.
         back_ns: a frame that lies so far behind the newest begins anew.
     """
@@ -83,17 +86,26 @@ class CalibrationSettings:
     scans: int = 60
     new_pairs: int = 6
     new_scans: int = 13
+    together_ns: int = 30_000_000_000
+    lasting_pairs: int = 120
     most_gap_ns: int = 400_000_000
     back_ns: int = 500_000_000
 
 
 @dataclass(kw_only=True)
 class _Camera:
-    """What is kept of a camera: a picture to follow from, with the vehicle's pose, and pairs."""
+    """What is kept of a camera.
+
+    A picture to follow from, with the vehicle's pose; pairs, and how many are new since it was
+    judged; the stamp of the newest; and how many bore out a verdict that has to last, -1 while
+    there is none.
+    """
 
     pairs: deque[Pair]
     held: _Picture | None = None
     unjudged: int = 0
+    newest_ns: int = 0
+    lasting: int = -1
 
 
 @dataclass(kw_only=True)
@@ -206,6 +218,7 @@ class CalibrationMonitor:
             camera = self._cameras[name]
             camera.pairs.append(pair)
             camera.unjudged += 1
+            camera.newest_ns = now_ns
             places = places_of(self._rig.cameras[name], pair, settings.reprojection)
             self._forget_places(now_ns)
             self._seen.append((now_ns, name, transform_points(pose, places)[:, :2]))
@@ -214,8 +227,19 @@ class CalibrationMonitor:
         camera, settings = self._cameras[name], self._settings
         if camera.unjudged < settings.new_pairs or len(camera.pairs) < settings.camera.least_pairs:
             return
+        oldest_ns = camera.newest_ns - settings.together_ns
+        pairs_of = {
+            other: tuple(kept.pairs)
+            for other, kept in self._cameras.items()
+            if kept.newest_ns >= oldest_ns
+        }
+        verdict = camera_verdict(name, self._rig.cameras, pairs_of, settings.camera)
+        if verdict is not None and verdict.has_to_last:
+            camera.lasting += camera.unjudged if camera.lasting >= 0 else 1
+            verdict = verdict if camera.lasting >= settings.lasting_pairs else None
+        elif verdict is not None:
+            camera.lasting = -1
         camera.unjudged = 0
-        verdict = camera_verdict(name, self._rig.cameras, tuple(camera.pairs), settings.camera)
         if verdict is not None:
             self.judged |= {name}
             self._tell(name, (SWAPPED, TURNED), verdict, stamp_ns)

@@ -1,153 +1,32 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a camera looks where its calibration says: what stands moves through its picture so.
+"""Whether a camera looks where its calibration says.
 
-A point that stands, seen from two places, lies in one plane with both (the epipolar constraint);
-calibration and odometry foretell the plane, and on which side of it the point moves away. Many
-points of many pairs of pictures give the small rotation that brings the planes together, and how
-well it is known: about the direction of travel it cannot be known while the vehicle drives
-straight on, where what is upright tells it instead (`calibration_upright`), and what is not known
-is not judged. Where the pictures of a camera move as those of another one should, the two are
-swapped.
+What stands moves through its pictures as calibration and odometry foretell (`calibration_turn`).
+A rotation about the direction of travel, which straight driving does not show, is told by what is
+upright (`calibration_upright`), and what is not known is not judged. Where the pictures of a camera
+move as those of another one should, and those of the other one do not move as its own, the two are
+swapped. Traffic that fills a picture moves otherwise too: what it may explain has to last.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
-import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from imkd_core.geometry import Float64, invert_transform
-from imkd_core.health.calibration_tracks import Grey, TrackSettings, follow, rays
-from imkd_core.health.calibration_upright import (
-    UprightSettings,
-    is_level,
-    upright_edges,
-    upright_verdict,
+from imkd_core.geometry import Float64
+from imkd_core.health.calibration_tracks import Grey, TrackSettings, follow
+from imkd_core.health.calibration_turn import (
+    CameraSettings,
+    Pair,
+    Turn,
+    agreement,
+    sights_of,
+    turn_of,
 )
+from imkd_core.health.calibration_upright import is_level, upright_edges, upright_verdict
 from imkd_core.health.calibration_verdict import Verdict
 from imkd_core.health.faults import SWAPPED, TURNED
 from imkd_core.types import CameraModel
-
-#: A direction is known if so much of it lies in what was fitted.
-_KNOWN = 0.9
-
-
-@dataclass(frozen=True, kw_only=True)
-class CameraSettings:
-    """Limits of the fit and of the verdict.
-
-    Attributes:
-        least_m, most_m: how far the vehicle moves between the two pictures of a pair.
-        least_pairs: that a verdict needs.
-        least_moving: points that must move, and moving_rad: by more than this.
-        moving_rad: see `least_moving`.
-        noise_rad: of a ray; smaller residuals are not believed.
-        steps: of the fit.
-        known_rad: a direction whose rotation is fitted less surely is not judged.
-        tried_rad: and one that could not even be fitted so surely, were it not for outliers, is
-            not fitted.
-        turned_rad: a larger rotation is told.
-        swapped_by: another camera's calibration fits so much better (difference of mean
-            logarithms of the residuals), and swapped_share: so many of the moving points.
-        swapped_share: see `swapped_by`.
-        slight_rad: a rotation up to this is believed where it fits better than another camera.
-        sound_share: where more of the moving points move as foretold, no other camera is tried.
-        lost_share: where fewer of the moving points move as foretold, the camera looks elsewhere.
-        along_share: where so many of the moving points keep to their planes, and so many of them,
-            each_way, forth and back, others overtake the vehicle: that is no camera's fault.
-        each_way: see `along_share`.
-        upright: of the roll on straight roads.
-    """
-
-    least_m: float = 0.1
-    most_m: float = 2.5
-    least_pairs: int = 30
-    least_moving: int = 150
-    moving_rad: float = 3.5e-3
-    noise_rad: float = 4e-4
-    steps: int = 20
-    known_rad: float = float(np.radians(0.2))
-    tried_rad: float = float(np.radians(0.5))
-    turned_rad: float = float(np.radians(1.3))
-    swapped_by: float = 0.3
-    swapped_share: float = 0.6
-    slight_rad: float = float(np.radians(20.0))
-    sound_share: float = 0.9
-    lost_share: float = 0.4
-    along_share: float = 0.8
-    each_way: float = 0.1
-    upright: UprightSettings = field(default_factory=UprightSettings)
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Pair:
-    """Points of two pictures of one camera, and how the vehicle moved between them.
-
-    Attributes:
-        before, now: (N, 2) shares of width and height (`calibration_tracks.follow`).
-        now_from_before: (4, 4) from the ego frame at the first to that at the second exposure.
-        edges: (E, 4) of the second picture (`calibration_upright.upright_edges`); E is 0 in curves.
-    """
-
-    before: Float64
-    now: Float64
-    now_from_before: Float64
-    edges: Float64 = field(default_factory=lambda: np.zeros((0, 4)))
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Turn:
-    """The rotation that a camera's calibration lacks, as far as it is known.
-
-    Attributes:
-        rotation_rad: (3,) rotation vector in the ego frame: the camera is turned so much further
-            than calibrated. Parts that are not known are 0.
-        known: (K, 3) unit vectors of the directions that are known; K is 0 to 3.
-        share: of the moving points that move as foretold by the calibration as it is.
-        along: of them that move in the foretold planes, be it the other way.
-        loss: mean logarithm of the residuals that are left after the rotation.
-        moving: number of the moving points.
-    """
-
-    rotation_rad: Float64
-    known: Float64
-    share: float
-    along: float
-    loss: float
-    moving: int
-
-    def knows(self, axis: Float64) -> bool:
-        """Return whether a rotation about a (3,) axis of the vehicle is known."""
-        return bool(np.linalg.norm(self.known @ axis) >= _KNOWN)
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Sights:
-    """M points of all pairs: rays (M, 3) in the camera, and its motion between them."""
-
-    before: Float64
-    now: Float64
-    turn: Float64
-    course: Float64
-
-    def residuals(self, turned: Float64) -> tuple[Float64, Float64]:
-        """Return (M,) angles off the planes and (M, 3) what a rotation changes in them."""
-        first, second = self.before @ turned.T, self.now @ turned.T
-        carried = np.einsum("mij,mj->mi", self.turn, first)
-        normal = np.cross(self.course, carried)
-        length = np.maximum(np.linalg.norm(normal, axis=1), 0.05)
-        returned = np.einsum("mji,mj->mi", self.turn, np.cross(second, self.course))
-        slope = np.cross(second, normal) + np.cross(first, returned)
-        return (second * normal).sum(axis=1) / length, slope / length[:, None]
-
-    def flow(self) -> tuple[Float64, NDArray[np.bool_]]:
-        """Return (M,) how far the points moved, and whether away from where they must come from."""
-        carried = np.einsum("mij,mj->mi", self.turn, self.before)
-        moved = self.now - carried
-        ahead = (self.course * carried).sum(axis=1, keepdims=True) * carried
-        is_right = (moved * (self.course - ahead)).sum(axis=1) > 0
-        return np.linalg.norm(moved, axis=1), is_right
 
 
 def is_usable(now_from_before: Float64, settings: CameraSettings) -> bool:
@@ -184,38 +63,10 @@ def pair_of(
     return replace(pair, edges=upright_edges(now, settings.upright))
 
 
-def turn_of(camera: CameraModel, pairs: Sequence[Pair], settings: CameraSettings) -> Turn | None:
-    """Return how much further a camera is turned than calibrated; None where too little moves.
-
-    Args:
-        camera: calibration.
-        pairs: of its pictures.
-        settings: limits.
-    """
-    sights = _gathered(camera, pairs)
-    if sights is None or len(pairs) < settings.least_pairs:
-        return None
-    share, along, _, moving = _agreement(sights, np.eye(3), settings)
-    if moving < settings.least_moving:
-        return None
-    turned, spread_rad, directions = _fitted(sights, settings)
-    known = directions[:, spread_rad < settings.known_rad]
-    rotation = cv2.Rodrigues(turned)[0].ravel()
-    ego_from_cam = camera.ego_from_cam[:3, :3]
-    return Turn(
-        rotation_rad=ego_from_cam @ known @ known.T @ rotation,
-        known=(ego_from_cam @ known).T,
-        share=share,
-        along=along,
-        loss=_agreement(sights, turned, settings)[2],
-        moving=moving,
-    )
-
-
 def camera_verdict(
     name: str,
     cameras: Mapping[str, CameraModel],
-    pairs: Sequence[Pair],
+    pairs_of: Mapping[str, Sequence[Pair]],
     settings: CameraSettings,
 ) -> Verdict | None:
     """Return what is wrong with a camera's calibration; None where it cannot be judged.
@@ -223,9 +74,11 @@ def camera_verdict(
     Args:
         name: of the camera.
         cameras: calibrations of all cameras.
-        pairs: of its pictures.
+        pairs_of: pairs of its pictures, and of the others' on the same stretch of road, as far as
+            there are any: they tell how the vehicle leans, and which of them is no other one.
         settings: limits.
     """
+    pairs = pairs_of[name]
     turn = turn_of(cameras[name], pairs, settings)
     if turn is None:
         return None
@@ -234,20 +87,35 @@ def camera_verdict(
     is_unlike = turn.share < settings.sound_share or angle_rad > settings.turned_rad
     if is_unlike and not is_overtaken:
         other = _looks_like(name, cameras, pairs, turn, settings)
-        if other:
+        if other and not _is_itself(other, cameras, pairs_of.get(other, ()), settings):
             detail = f"its pictures fit the calibration of '{other}'"
             return Verdict(fault=SWAPPED, detail=detail, is_certain=True)
     is_slight = settings.turned_rad < angle_rad < settings.slight_rad
     if turn.share < settings.lost_share and not is_slight:
         detail = f"only {100 * turn.share:.0f} % of what moves in its pictures moves as foretold"
-        lost = Verdict(fault=TURNED, detail=detail, is_certain=True)
+        lost = Verdict(fault=TURNED, detail=detail, is_certain=True, has_to_last=True)
         return None if is_overtaken else lost
     if angle_rad > settings.turned_rad:
-        return Verdict(fault=TURNED, detail=_words(turn))
+        # A rotation that fits no better is what traffic makes of the fit.
+        return Verdict(fault=TURNED, detail=_words(turn)) if turn.gain > settings.gain else None
     if turn.knows(np.eye(3)[0]):
         return Verdict()
-    edges = np.concatenate([pair.edges for pair in pairs])
-    return upright_verdict(cameras[name], edges, settings.upright)
+    edges = {n: np.concatenate([p.edges for p in found]) for n, found in pairs_of.items() if found}
+    others = [(cameras[other], seen) for other, seen in edges.items() if other != name]
+    return upright_verdict(cameras[name], edges[name], settings.upright, others)
+
+
+def _is_itself(
+    name: str, cameras: Mapping[str, CameraModel], pairs: Sequence[Pair], settings: CameraSettings
+) -> bool:
+    """Return whether a camera's pictures fit its own calibration best: then no other is it."""
+    losses = {}
+    for other, camera in cameras.items():
+        sights = sights_of(camera, pairs)
+        if sights is None:
+            return False
+        losses[other] = agreement(sights, np.eye(3), settings)[2]
+    return min(losses, key=losses.__getitem__) == name
 
 
 def _is_overtaken(turn: Turn, settings: CameraSettings) -> bool:
@@ -266,9 +134,9 @@ def _looks_like(
     """Return the camera whose calibration fits clearly better than that of `name`, or ""."""
     fits: dict[str, tuple[float, float]] = {}
     for other, camera in cameras.items():
-        sights = _gathered(camera, pairs)
+        sights = sights_of(camera, pairs)
         if sights is not None:
-            share, _, loss, _ = _agreement(sights, np.eye(3), settings)
+            share, _, loss, _ = agreement(sights, np.eye(3), settings)
             fits[other] = (loss, share)
     best = min(fits, key=lambda other: fits[other])
     least = fits[name][0] - settings.swapped_by
@@ -284,60 +152,3 @@ def _words(turn: Turn) -> str:
         f"it is turned by {angle:.1f} degrees against its transform (in the vehicle's axes: roll "
         f"{roll:+.1f}, pitch {pitch:+.1f}, yaw {yaw:+.1f})"
     )
-
-
-def _gathered(camera: CameraModel, pairs: Sequence[Pair]) -> _Sights | None:
-    """Return the points of all pairs as rays; None where there are none."""
-    counts = [len(pair.before) for pair in pairs]
-    if not sum(counts):
-        return None
-    cam_from_ego = invert_transform(camera.ego_from_cam)
-    motions = [cam_from_ego @ pair.now_from_before @ camera.ego_from_cam for pair in pairs]
-    courses = [m[:3, 3] / max(float(np.linalg.norm(m[:3, 3])), 1e-9) for m in motions]
-    return _Sights(
-        before=rays(camera, np.concatenate([pair.before for pair in pairs])),
-        now=rays(camera, np.concatenate([pair.now for pair in pairs])),
-        turn=np.repeat([motion[:3, :3] for motion in motions], counts, axis=0),
-        course=np.repeat(courses, counts, axis=0),
-    )
-
-
-def _agreement(
-    sights: _Sights, turned: Float64, settings: CameraSettings
-) -> tuple[float, float, float, int]:
-    """Return shares of the moving points, the loss, and their number.
-
-    The shares are of those that move as foretold, and that move in their planes either way.
-    """
-    sights = replace(sights, before=sights.before @ turned.T, now=sights.now @ turned.T)
-    moved_rad, is_right = sights.flow()
-    moves = moved_rad > settings.moving_rad
-    count = int(np.count_nonzero(moves))
-    if not count:
-        return 0.0, 0.0, np.inf, 0
-    off_rad = np.abs(sights.residuals(np.eye(3))[0][moves])
-    moved_rad, is_right = moved_rad[moves], is_right[moves]
-    keeps = off_rad < 0.1 * moved_rad + settings.noise_rad
-    off_rad = np.where(is_right, off_rad, moved_rad + off_rad)
-    loss = float(np.log1p((off_rad / (2 * settings.noise_rad)) ** 2).mean())
-    return float((keeps & is_right).mean()), float(keeps.mean()), loss, count
-
-
-def _fitted(sights: _Sights, settings: CameraSettings) -> tuple[Float64, Float64, Float64]:
-    """Return the (3, 3) rotation, and the (3,) spreads of the columns of (3, 3) directions."""
-    turned = np.eye(3)
-    for _ in range(settings.steps):
-        off_rad, slope = sights.residuals(turned)
-        scale = max(1.4826 * float(np.median(np.abs(off_rad))), settings.noise_rad)
-        weight = 1 / (1 + (off_rad / (2 * scale)) ** 2) ** 2
-        weighted = slope * weight[:, None]
-        values, directions = np.linalg.eigh(weighted.T @ slope)
-        spread_rad = scale / np.sqrt(np.maximum(values, 1e-12))
-        along = directions.T @ (weighted.T @ off_rad) / np.maximum(values, 1e-12)
-        # While far off, residuals are large: whether a direction can be told is asked of the noise.
-        can_tell = spread_rad * (settings.noise_rad / scale) < settings.tried_rad
-        step = -directions @ np.where(can_tell, along, 0.0)
-        turned = cv2.Rodrigues(step)[0] @ turned
-        if float(np.linalg.norm(step)) < 1e-5:
-            break
-    return np.asarray(turned, dtype=np.float64), spread_rad, directions

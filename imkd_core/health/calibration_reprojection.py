@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imkd_core.geometry import Float64, invert_transform, transform_points
-from imkd_core.health.calibration_camera import Pair
 from imkd_core.health.calibration_radar_map import (
     MapSettings,
     StillScan,
@@ -25,6 +24,7 @@ from imkd_core.health.calibration_radar_map import (
     yaw_verdict,
 )
 from imkd_core.health.calibration_tracks import rays
+from imkd_core.health.calibration_turn import Pair
 from imkd_core.health.calibration_verdict import Verdict
 from imkd_core.types import CameraModel
 

@@ -9,9 +9,11 @@ uprights agree. Edges below the horizon (lane markings, shadows) have no vote.
 The vehicle itself leans: on the crown of a road by a degree, in curves by more. Small angles are
 therefore not told, and pictures of curves are no matter of this module's callers. On a slope it
 leans forward or back, which tilts the uprights that a camera sees at the side: by more, the nearer
-to the vehicle's left or right they stand. A roll that a slope explains as well is not told.
+to the vehicle's left or right they stand. All cameras lean with the vehicle: how far it leans is
+asked of the others, and a roll that a slope explains as well is not told.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -44,9 +46,10 @@ class UprightSettings:
         near_rad: of the best, votes agree with it: at least so large a share, or they tell nothing.
         least_share: see `near_rad`.
         rolled_rad: a larger rotation is told.
-        slope_rad: if no slope up to this, in steps of slope_step_rad, explains the edges without
-            it: so that slope_share as many votes agree as with the best explanation.
+        slope_rad: if no slope up to this, in steps of slope_step_rad, explains the edges of all
+            cameras without it: so that slope_share as many votes agree as with the best one.
         slope_step_rad, slope_share: see `slope_rad`.
+        asked: edges of each camera, at most, for that.
         most_sideways_mps2: where the vehicle turns harder it leans, and pictures are not asked.
     """
 
@@ -64,7 +67,8 @@ class UprightSettings:
     rolled_rad: float = float(np.radians(1.5))
     slope_rad: float = float(np.radians(9.0))
     slope_step_rad: float = float(np.radians(0.5))
-    slope_share: float = 0.9
+    slope_share: float = 0.97
+    asked: int = 3000
     most_sideways_mps2: float = 1.0
 
 
@@ -170,38 +174,66 @@ def _agreed(
     if heard[near].sum() < settings.least_share * heard.sum():
         return None
     middle_rad = (limits[:-1] + limits[1:]) / 2
-    agreed = float(heard[near].sum())
-    return float((heard[near] * middle_rad[near]).sum() / agreed), agreed
+    roll_rad = float((heard[near] * middle_rad[near]).sum() / heard[near].sum())
+    return roll_rad, float(smooth[best])
 
 
-def _is_slope(camera: CameraModel, edges: Float64, settings: UprightSettings) -> bool:
-    """Return whether a slope explains how edges lean, without a roll worth telling."""
-    planes = _planes(camera, edges, settings)
-    steps = round(settings.slope_rad / settings.slope_step_rad)
-    slopes = settings.slope_step_rad * np.arange(-steps, steps + 1)
-    found = [answer for slope in slopes if (answer := _agreed(*planes, slope, settings))]
-    most = max(agreed for _, agreed in found)
-    return any(
-        abs(roll_rad) <= settings.rolled_rad and agreed >= settings.slope_share * most
-        for roll_rad, agreed in found
+def _least_roll(
+    own: tuple[CameraModel, Float64],
+    others: Sequence[tuple[CameraModel, Float64]],
+    settings: UprightSettings,
+) -> float:
+    """Return a camera's roll on that likely slope that explains most of how its edges lean.
+
+    On each slope the edges of the other cameras say how far the vehicle leans to its side, and the
+    edges that agree say how likely the slope is.
+    """
+    planes = [_some_planes(camera, edges, settings) for camera, edges in (own, *others)]
+    rest = (
+        np.concatenate([np.zeros((0, 3)), *(normal for normal, _ in planes[1:])]),
+        np.concatenate([np.zeros(0), *(lever for _, lever in planes[1:])]),
     )
+    steps = round(settings.slope_rad / settings.slope_step_rad)
+    found = []
+    for slope_rad in settings.slope_step_rad * np.arange(-steps, steps + 1):
+        if (seen := _agreed(*planes[0], slope_rad, settings)) is not None:
+            side_rad, agreed = _agreed(*rest, slope_rad, settings) or (0.0, 0.0)
+            found.append((seen[0] - side_rad, seen[1] + agreed))
+    least = settings.slope_share * max((agreed for _, agreed in found), default=0.0)
+    return min((roll_rad for roll_rad, agreed in found if agreed >= least), key=abs, default=0.0)
 
 
-def upright_verdict(camera: CameraModel, edges: Float64, settings: UprightSettings) -> Verdict:
+def _some_planes(
+    camera: CameraModel, edges: Float64, settings: UprightSettings
+) -> tuple[Float64, Float64]:
+    """Return planes as `_planes` does, of so few edges that many slopes can be tried."""
+    every = max(1, -(-len(edges) // settings.asked))
+    normal, lever = _planes(camera, edges[::every], settings)
+    return normal, every * lever
+
+
+def upright_verdict(
+    camera: CameraModel,
+    edges: Float64,
+    settings: UprightSettings,
+    others: Sequence[tuple[CameraModel, Float64]] = (),
+) -> Verdict:
     """Return whether a camera is rolled; all is well where it is not known.
 
     Args:
         camera: calibration.
         edges: (N, 4) of many of its pictures.
         settings: limits.
+        others: the vehicle's other cameras, with edges of the same stretch of road. Without them
+            a camera that looks to the side is seldom told: a slope would look the same.
     """
-    roll_rad = roll_of(camera, edges, settings)
-    if roll_rad is None or abs(roll_rad) <= settings.rolled_rad:
+    if roll_of(camera, edges, settings) is None:
         return Verdict()
-    if _is_slope(camera, edges, settings):
+    least_rad = _least_roll((camera, edges), others, settings)
+    if abs(least_rad) <= settings.rolled_rad:
         return Verdict()
     return Verdict(
         fault=TURNED,
         detail="what is upright leans in its pictures: it is rolled by "
-        f"{np.degrees(roll_rad):+.1f} degrees (about the vehicle's x axis) against its transform",
+        f"{np.degrees(least_rad):+.1f} degrees (about the vehicle's x axis) against its transform",
     )

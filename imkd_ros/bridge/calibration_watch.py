@@ -11,7 +11,7 @@ import threading
 import numpy as np
 
 from imkd_core.health.calibration import CalibrationMonitor, CalibrationSettings
-from imkd_core.health.calibration_camera import CameraSettings
+from imkd_core.health.calibration_turn import CameraSettings
 from imkd_core.health.faults import Finding
 from imkd_core.types import Frame, SensorRig
 
@@ -22,6 +22,7 @@ SETTINGS = CalibrationSettings(
     pairs=60,
     rest_frames=1,
     new_pairs=12,
+    lasting_pairs=36,
     new_scans=39,
 )
 

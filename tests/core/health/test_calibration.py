@@ -14,9 +14,9 @@ from imkd_core.geometry import (
     transform_points,
 )
 from imkd_core.health.calibration import CalibrationMonitor, CalibrationSettings
-from imkd_core.health.calibration_camera import CameraSettings
 from imkd_core.health.calibration_radar_map import MapSettings
 from imkd_core.health.calibration_reprojection import ReprojectionSettings
+from imkd_core.health.calibration_turn import CameraSettings
 from imkd_core.health.faults import SWAPPED, TURNED, WRONG_AXES, WRONG_SCALE, WRONG_SPEEDS
 from imkd_core.simulation.rig import make_cameras, make_radars
 from imkd_core.types import CameraImage, Frame, RadarCloud, SensorRig
@@ -145,6 +145,25 @@ def test_cameras_that_are_swapped_are_told_both(frames):
     )
     found = told(watched(rig, frames))
     assert {("CAM_FRONT", SWAPPED), ("CAM_BACK_LEFT", SWAPPED)} <= found
+
+
+def test_a_camera_that_sees_what_nothing_foretells_is_told_where_that_lasts(long_drive):
+    front = CAMERAS["CAM_FRONT"]
+    rolled = (
+        cv2.Rodrigues(np.radians(30.0) * np.eye(3)[0])[0] @ turned(front.ego_from_cam, 140)[:3, :3]
+    )
+    elsewhere = replace(front, ego_from_cam=rigid_transform(rolled, front.ego_from_cam[:3, 3]))
+    rig = SensorRig(cameras={**CAMERAS, "CAM_FRONT": elsewhere}, radars=RADARS)
+    at_once, later, lorry = (
+        watched(rig, long_drive, replace(ALL, lasting_pairs=count)) for count in (0, 12, 120)
+    )
+    (first,) = (finding for finding in at_once.findings if finding.fault == TURNED)
+    (second,) = (finding for finding in later.findings if finding.fault == TURNED)
+    assert first.sensor == "CAM_FRONT"
+    assert first.is_certain
+    assert second.since_ns == first.since_ns + 12 * PERIOD_NS
+    assert ("CAM_FRONT", TURNED) not in told(lorry)
+    assert "CAM_FRONT" not in lorry.judged
 
 
 def test_with_rests_a_camera_is_judged_later_by_every_second_picture(long_drive):

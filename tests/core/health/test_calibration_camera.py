@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -11,13 +13,8 @@ from imkd_core.geometry import (
     rigid_transform,
     transform_points,
 )
-from imkd_core.health.calibration_camera import (
-    CameraSettings,
-    Pair,
-    camera_verdict,
-    is_usable,
-    turn_of,
-)
+from imkd_core.health.calibration_camera import camera_verdict, is_usable
+from imkd_core.health.calibration_turn import CameraSettings, Pair, turn_of
 from imkd_core.health.faults import SWAPPED, TURNED
 from imkd_core.simulation.rig import make_cameras
 from tests.core.health.turned_camera import about, turned
@@ -91,10 +88,10 @@ def test_about_the_direction_of_travel_nothing_is_known_before_the_vehicle_turns
 
 @pytest.mark.parametrize("name", sorted(CAMERAS))
 def test_a_sound_camera_is_not_blamed_and_a_loose_one_is_with_its_angle(name):
-    sound = camera_verdict(name, CAMERAS, drive(CAMERAS[name]), SETTINGS)
+    sound = camera_verdict(name, CAMERAS, {name: drive(CAMERAS[name])}, SETTINGS)
     assert sound is not None
     assert sound.fault == ""
-    loose = camera_verdict(name, CAMERAS, drive(turned(CAMERAS[name], 1, 3.0)), SETTINGS)
+    loose = camera_verdict(name, CAMERAS, {name: drive(turned(CAMERAS[name], 1, 3.0))}, SETTINGS)
     assert loose is not None
     assert loose.fault == TURNED
     assert "pitch +" in loose.detail
@@ -106,7 +103,7 @@ def test_a_camera_that_is_swapped_with_another_is_told_with_the_others_name(name
     names = list(CAMERAS)
     for step in (1, 3):
         other = names[(names.index(name) + step) % len(names)]
-        verdict = camera_verdict(name, CAMERAS, drive(CAMERAS[other]), SETTINGS)
+        verdict = camera_verdict(name, CAMERAS, {name: drive(CAMERAS[other])}, SETTINGS)
         assert verdict is not None
         assert verdict.fault == SWAPPED
         assert verdict.is_certain
@@ -116,10 +113,27 @@ def test_a_camera_that_is_swapped_with_another_is_told_with_the_others_name(name
 def test_a_camera_that_looks_somewhere_else_altogether_is_certainly_turned():
     alone = {"CAM_FRONT": CAMERAS["CAM_FRONT"]}
     pairs = drive(turned(turned(CAMERAS["CAM_FRONT"], 2, 140.0), 0, 30.0))
-    verdict = camera_verdict("CAM_FRONT", alone, pairs, SETTINGS)
+    verdict = camera_verdict("CAM_FRONT", alone, {"CAM_FRONT": pairs}, SETTINGS)
     assert verdict is not None
     assert verdict.fault == TURNED
     assert verdict.is_certain
+    assert verdict.has_to_last, "a lorry beside fills the picture for a while"
+
+
+@pytest.mark.parametrize("name", sorted(CAMERAS))
+def test_a_lorry_that_moves_as_another_camera_would_see_it_makes_no_swap(name):
+    other = list(CAMERAS)[(list(CAMERAS).index(name) + 2) % len(CAMERAS)]
+    seen = {name: drive(CAMERAS[other]), other: drive(CAMERAS[other], seed=5)}
+    verdict = camera_verdict(name, CAMERAS, seen, SETTINGS)
+    assert verdict is None or verdict.fault != SWAPPED, "the other camera is itself"
+    both = {name: drive(CAMERAS[other]), other: drive(CAMERAS[name])}
+    assert camera_verdict(name, CAMERAS, both, SETTINGS).fault == SWAPPED
+
+
+def test_a_rotation_that_fits_no_better_is_not_believed():
+    pairs = {"CAM_FRONT": drive(turned(CAMERAS["CAM_FRONT"], 1, 3.0))}
+    assert turn_of(CAMERAS["CAM_FRONT"], pairs["CAM_FRONT"], SETTINGS).gain > 0.1
+    assert camera_verdict("CAM_FRONT", CAMERAS, pairs, replace(SETTINGS, gain=9.0)) is None
 
 
 def overtaken(camera, *, share, seed=0, count=40, own_m=0.8, others_m=1.8):
@@ -159,7 +173,7 @@ def overtaken(camera, *, share, seed=0, count=40, own_m=0.8, others_m=1.8):
 def test_a_queue_that_overtakes_makes_no_fault_of_a_sound_camera(name, share):
     pairs = overtaken(CAMERAS[name], share=share)
     assert turn_of(CAMERAS[name], pairs, SETTINGS).share < 0.6, "most of them go the other way"
-    verdict = camera_verdict(name, CAMERAS, pairs, SETTINGS)
+    verdict = camera_verdict(name, CAMERAS, {name: pairs}, SETTINGS)
     assert verdict is None or verdict.fault == ""
 
 

@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imkd_core.geometry import invert_transform, project_points, rigid_transform, transform_points
-from imkd_core.health.calibration_camera import Pair
 from imkd_core.health.calibration_radar_map import StillScan, laid_out
 from imkd_core.health.calibration_reprojection import (
     ReprojectionSettings,
@@ -18,6 +17,7 @@ from imkd_core.health.calibration_reprojection import (
     reprojection_verdict,
     reprojection_yaw,
 )
+from imkd_core.health.calibration_turn import Pair
 from imkd_core.health.faults import TURNED
 from imkd_core.simulation.rig import make_cameras
 

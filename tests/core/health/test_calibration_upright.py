@@ -10,14 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imkd_core.geometry import invert_transform, project_points, rigid_transform, transform_points
-from imkd_core.health.calibration_camera import (
-    CameraSettings,
-    Pair,
-    camera_verdict,
-    pair_of,
-    turn_of,
-)
+from imkd_core.health.calibration_camera import camera_verdict, pair_of
 from imkd_core.health.calibration_tracks import TrackSettings
+from imkd_core.health.calibration_turn import CameraSettings, Pair, turn_of
 from imkd_core.health.calibration_upright import (
     UprightSettings,
     is_level,
@@ -83,18 +78,49 @@ def test_the_verdict_says_the_angle_and_small_ones_are_not_told():
     assert upright_verdict(camera, edges(turned(camera, 0, 1.0)), SETTINGS).fault == ""
 
 
+def leaning(slope_deg, side_deg):
+    """Poles as a vehicle sees them that leans."""
+    return lambda seed: poles(seed) @ (about(0, side_deg) @ about(1, slope_deg)).T
+
+
+def others_of(name, lines):
+    return [
+        (camera, edges(camera, lines=lines)) for other, camera in CAMERAS.items() if other != name
+    ]
+
+
+@pytest.mark.parametrize(("slope_deg", "side_deg"), [(0, 0), (2, 0), (-4, 1.5), (6, -2), (0, 2.5)])
+@pytest.mark.parametrize("name", sorted(CAMERAS))
+def test_a_vehicle_that_leans_rolls_no_camera_and_hides_none_that_is(name, slope_deg, side_deg):
+    lines = leaning(slope_deg, side_deg)
+    camera, others = CAMERAS[name], others_of(name, lines)
+    sound = upright_verdict(camera, edges(camera, lines=lines), SETTINGS, others)
+    assert sound.fault == ""
+    for degrees in (2.5, -2.5):
+        seen = edges(turned(camera, 0, degrees), lines=lines)
+        verdict = upright_verdict(camera, seen, SETTINGS, others)
+        assert verdict.fault == TURNED
+        told = float(verdict.detail.partition("rolled by ")[2].split()[0])
+        assert told == pytest.approx(degrees, abs=1.0)
+
+
 @pytest.mark.parametrize("slope_deg", [2.0, -4.0, 6.0])
 @pytest.mark.parametrize("name", sorted(CAMERAS))
-def test_a_slope_does_not_roll_a_camera_and_does_not_hide_a_roll_ahead(name, slope_deg):
-    def on_slope(seed):
-        return poles(seed) @ about(1, slope_deg).T
-
-    camera = CAMERAS[name]
-    assert upright_verdict(camera, edges(camera, lines=on_slope), SETTINGS).fault == ""
-    rolled = turned(camera, 0, 4.0)
-    assert upright_verdict(camera, edges(rolled), SETTINGS).fault == TURNED, "on level ground"
+def test_alone_a_camera_is_not_blamed_for_a_slope(name, slope_deg):
+    camera, lines = CAMERAS[name], leaning(slope_deg, 0)
+    assert upright_verdict(camera, edges(camera, lines=lines), SETTINGS).fault == ""
     if name == "CAM_FRONT":
-        assert upright_verdict(camera, edges(rolled, lines=on_slope), SETTINGS).fault == TURNED
+        rolled = edges(turned(camera, 0, 4.0), lines=lines)
+        assert upright_verdict(camera, rolled, SETTINGS).fault == TURNED
+
+
+def test_one_camera_that_is_rolled_makes_no_fault_of_the_others():
+    lines = leaning(3.0, 0.5)
+    rolled = (CAMERAS["CAM_BACK"], edges(turned(CAMERAS["CAM_BACK"], 0, 6.0), lines=lines))
+    for name in ("CAM_FRONT", "CAM_FRONT_LEFT", "CAM_BACK_RIGHT"):
+        rest = [(c, e) for c, e in others_of(name, lines) if c is not CAMERAS["CAM_BACK"]]
+        own = edges(CAMERAS[name], lines=lines)
+        assert upright_verdict(CAMERAS[name], own, SETTINGS, [*rest, rolled]).fault == "", name
 
 
 def lanes(seed):
@@ -194,10 +220,10 @@ def test_straight_on_a_rolled_camera_is_told_by_what_is_upright_and_by_nothing_e
     turn = turn_of(camera, pairs, limits)
     assert turn is not None
     assert not turn.knows(np.eye(3)[0])
-    verdict = camera_verdict("CAM_FRONT", CAMERAS, pairs, limits)
+    verdict = camera_verdict("CAM_FRONT", CAMERAS, {"CAM_FRONT": pairs}, limits)
     assert verdict is not None
     assert "is upright leans" in verdict.detail
     blind = tuple(replace(pair, edges=np.zeros((0, 4))) for pair in pairs)
-    assert camera_verdict("CAM_FRONT", CAMERAS, blind, limits).fault == ""
-    sound = camera_verdict("CAM_FRONT", CAMERAS, tuple(driven(camera)), limits)
+    assert camera_verdict("CAM_FRONT", CAMERAS, {"CAM_FRONT": blind}, limits).fault == ""
+    sound = camera_verdict("CAM_FRONT", CAMERAS, {"CAM_FRONT": tuple(driven(camera))}, limits)
     assert sound.fault == ""
