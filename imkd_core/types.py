@@ -49,7 +49,8 @@ MAX_STAMP_NS = (1 << 32) * 1_000_000_000
 
 def _frozen(array: ArrayLike, dtype: type[_T]) -> NDArray[_T]:
     """Return a read-only view (a copy only where the dtype differs)."""
-    with np.errstate(over="ignore"):  # what leaves the range of float32 is refused as infinite
+    # What leaves the range of float32 is refused as infinite; a signalling NaN is a NaN.
+    with np.errstate(over="ignore", invalid="ignore"):
         view = np.asarray(array, dtype=dtype).view()
     view.flags.writeable = False
     return view

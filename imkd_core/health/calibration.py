@@ -82,7 +82,7 @@ class CalibrationSettings:
     reprojection: ReprojectionSettings = field(default_factory=ReprojectionSettings)
     cameras_at_once: int = 1
     rest_frames: int = 0
-    pairs: int = 48
+    pairs: int = 66
     scans: int = 60
     new_pairs: int = 6
     new_scans: int = 13

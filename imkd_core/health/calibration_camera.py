@@ -90,14 +90,29 @@ def camera_verdict(
         if other and not _is_itself(other, cameras, pairs_of.get(other, ()), settings):
             detail = f"its pictures fit the calibration of '{other}'"
             return Verdict(fault=SWAPPED, detail=detail, is_certain=True)
-    is_slight = settings.turned_rad < angle_rad < settings.slight_rad
-    if turn.share < settings.lost_share and not is_slight:
+    if len(pairs) < settings.turned_pairs:
+        return None
+    if (
+        turn.share < settings.lost_share
+        and not settings.turned_rad < angle_rad < settings.slight_rad
+    ):
         detail = f"only {100 * turn.share:.0f} % of what moves in its pictures moves as foretold"
         lost = Verdict(fault=TURNED, detail=detail, is_certain=True, has_to_last=True)
         return None if is_overtaken else lost
-    if angle_rad > settings.turned_rad:
-        # A rotation that fits no better is what traffic makes of the fit.
-        return Verdict(fault=TURNED, detail=_words(turn)) if turn.gain > settings.gain else None
+    if angle_rad <= settings.turned_rad:
+        return _roll_verdict(name, cameras, pairs_of, turn, settings)
+    # A rotation that fits no better is what traffic makes of the fit.
+    return Verdict(fault=TURNED, detail=_words(turn)) if turn.gain > settings.gain else None
+
+
+def _roll_verdict(
+    name: str,
+    cameras: Mapping[str, CameraModel],
+    pairs_of: Mapping[str, Sequence[Pair]],
+    turn: Turn,
+    settings: CameraSettings,
+) -> Verdict:
+    """Return what uprights tell of a roll that the motion of the pictures does not tell."""
     if turn.knows(np.eye(3)[0]):
         return Verdict()
     edges = {n: np.concatenate([p.edges for p in found]) for n, found in pairs_of.items() if found}

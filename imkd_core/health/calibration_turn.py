@@ -30,7 +30,9 @@ class CameraSettings:
 
     Attributes:
         least_m, most_m: how far the vehicle moves between the two pictures of a pair.
-        least_pairs: that a verdict needs.
+        least_pairs: that are enough to tell two cameras apart, and turned_pairs: to tell that one
+            is turned, or is not.
+        turned_pairs: see `least_pairs`.
         least_moving: points that must move, and moving_rad: by more than this.
         moving_rad: see `least_moving`.
         noise_rad: of a ray; smaller residuals are not believed.
@@ -56,13 +58,14 @@ class CameraSettings:
     least_m: float = 0.1
     most_m: float = 2.5
     least_pairs: int = 30
+    turned_pairs: int = 60
     least_moving: int = 150
     moving_rad: float = 3.5e-3
     noise_rad: float = 4e-4
     steps: int = 20
     known_rad: float = float(np.radians(0.2))
     tried_rad: float = float(np.radians(0.5))
-    turned_rad: float = float(np.radians(1.1))
+    turned_rad: float = float(np.radians(1.35))
     gain: float = 0.012
     swapped_by: float = 0.3
     swapped_share: float = 0.6

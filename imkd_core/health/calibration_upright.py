@@ -64,7 +64,7 @@ class UprightSettings:
     least_votes: float = 300.0
     near_rad: float = float(np.radians(1.0))
     least_share: float = 0.17
-    rolled_rad: float = float(np.radians(1.5))
+    rolled_rad: float = float(np.radians(1.7))
     slope_rad: float = float(np.radians(9.0))
     slope_step_rad: float = float(np.radians(0.5))
     slope_share: float = 0.97

@@ -18,8 +18,13 @@ from imkd_core.types import Frame, SensorRig
 #: Seldom, for a calibration stays wrong once it is; and with more pairs of pictures to a verdict,
 #: for they are decoded no larger than the network's.
 SETTINGS = CalibrationSettings(
-    camera=CameraSettings(least_pairs=48, known_rad=float(np.radians(0.15))),
-    pairs=60,
+    camera=CameraSettings(
+        least_pairs=48,
+        turned_pairs=72,
+        known_rad=float(np.radians(0.15)),
+        turned_rad=float(np.radians(1.15)),
+    ),
+    pairs=84,
     rest_frames=1,
     new_pairs=12,
     lasting_pairs=36,

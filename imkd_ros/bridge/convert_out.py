@@ -173,10 +173,11 @@ def from_objects_cloud(message: Any, class_names: Sequence[str]) -> Detections:
     """
     columns = view_fields(message, tuple(OBJECT_FIELDS), "objects table", MAX_OBJECTS)
     names = tuple(OBJECT_FIELDS)
-    values = np.column_stack([columns[name].astype(np.float64) for name in (*names[:7], "score")])
     velocity = np.column_stack([columns["vx"], columns["vy"]])
-    with np.errstate(invalid="ignore"):  # a class that is no number is out of range
+    with np.errstate(invalid="ignore"):  # a signalling NaN is one; such a class is out of range
+        numbers = [columns[name].astype(np.float64) for name in (*names[:7], "score")]
         labels = columns["class_id"].astype(np.int64)
+    values = np.column_stack(numbers)
     return _detections(message, values, velocity, labels, class_names)
 
 
@@ -225,7 +226,8 @@ def _detections(
     class_names: Sequence[str],
 ) -> Detections:
     """Return boxes from (N, 8) x, y, z, length, width, height, yaw, score."""
-    with np.errstate(over="ignore"):  # what is beyond float32 is infinite, and refused as that
+    # What is beyond float32 is infinite, a signalling NaN is one, and both are refused.
+    with np.errstate(over="ignore", invalid="ignore"):
         single, velocity = values.astype(np.float32), velocity_mps.astype(np.float32)
     return Detections(
         stamp_ns=stamp_ns(message.header, "detections"),

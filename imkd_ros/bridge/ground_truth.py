@@ -135,7 +135,8 @@ def _read_table(
             f"hold the {len(boxes)} true boxes of the same stamp in '{frame_id}', in their order; "
             "mend its publisher, or leave it out with --objects ''"
         )
-    velocity = np.column_stack([columns["vx"], columns["vy"]]).astype(np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is judged below
+        velocity = np.column_stack([columns["vx"], columns["vy"]]).astype(np.float32)
     unknown = np.full(len(boxes), -1)
     points = columns[_LIDAR_POINTS] if has_points else unknown
     return velocity, np.asarray(points, dtype=np.int64)

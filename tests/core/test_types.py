@@ -96,6 +96,10 @@ def test_clouds_check_columns_and_finiteness(kind, fields):
         points[1, -1] = bad
         with pytest.raises(SensorError, match=r"1 of 3 points are not finite \(first: row 1\)"):
             kind(sensor="s", stamp_ns=STAMP_NS, points=points)
+    signalling = np.zeros((3, columns))
+    signalling.view(np.uint64)[1, -1] = 0x7FF0_0000_0000_0001
+    with pytest.raises(SensorError, match=r"1 of 3 points are not finite \(first: row 1\)"):
+        kind(sensor="s", stamp_ns=STAMP_NS, points=signalling)
 
 
 def test_a_frame_keeps_its_readings_under_their_own_names():

@@ -28,7 +28,9 @@ CAMERAS = {n: c for n, c in make_cameras((320, 128)).items() if n in ("CAM_FRONT
 RADARS = {"RADAR_FRONT": make_radars()["RADAR_FRONT"]}
 RIG = SensorRig(cameras=CAMERAS, radars=RADARS)
 ALL = CalibrationSettings(
-    cameras_at_once=0, scans=30, camera=CameraSettings(least_pairs=18, least_moving=100)
+    cameras_at_once=0,
+    scans=30,
+    camera=CameraSettings(least_pairs=18, turned_pairs=18, least_moving=100),
 )
 
 

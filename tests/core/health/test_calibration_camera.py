@@ -19,7 +19,7 @@ from imkd_core.health.faults import SWAPPED, TURNED
 from imkd_core.simulation.rig import make_cameras
 from tests.core.health.turned_camera import about, turned
 
-SETTINGS = CameraSettings()
+SETTINGS = CameraSettings(turned_pairs=30)
 CAMERAS = make_cameras((704, 256))
 
 

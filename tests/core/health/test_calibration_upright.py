@@ -175,7 +175,7 @@ def test_pictures_of_curves_are_not_asked():
 
 
 def test_a_pair_of_pictures_has_edges_where_the_vehicle_drives_straight_on():
-    camera, tracks, limits = CAMERAS["CAM_FRONT"], TrackSettings(), CameraSettings()
+    camera, tracks, limits = CAMERAS["CAM_FRONT"], TrackSettings(), CameraSettings(turned_pairs=30)
     view = picture(camera, poles(1), 1)
     straight = rigid_transform(np.eye(3), (-0.8, 0, 0))
     pair = pair_of(view, view, straight, 0.1, tracks, limits)
@@ -215,7 +215,7 @@ def driven(camera, count=32):
 
 
 def test_straight_on_a_rolled_camera_is_told_by_what_is_upright_and_by_nothing_else():
-    camera, limits = CAMERAS["CAM_FRONT"], CameraSettings()
+    camera, limits = CAMERAS["CAM_FRONT"], CameraSettings(turned_pairs=30)
     pairs = tuple(driven(turned(camera, 0, 3.0)))
     turn = turn_of(camera, pairs, limits)
     assert turn is not None

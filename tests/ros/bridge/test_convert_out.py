@@ -181,6 +181,10 @@ def test_an_objects_table_that_cannot_be_is_refused() -> None:
     for name, value in (("x", 1e300), ("vx", -1e300), ("class_id", np.nan), ("class_id", 1e30)):
         with pytest.raises(SensorError):
             from_objects_cloud(cloud({**columns, name: [value]}, doubles), CLASSES)
+    signalling = cloud({**columns, "x": [0x7F80_0001]}, {**kinds, "x": "<u4"})
+    next(field for field in signalling.fields if field.name == "x").datatype = 7  # FLOAT32
+    with pytest.raises(SensorError):
+        from_objects_cloud(signalling, CLASSES)
     del columns["yaw"]
     with pytest.raises(SensorError, match="'yaw' is not there"):
         from_objects_cloud(cloud(columns, kinds), CLASSES)
