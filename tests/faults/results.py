@@ -74,7 +74,7 @@ class Part:
         when: it ended, ISO 8601.
         figures: what it found.
         error: the end of its log, when it failed.
-        warnings: what disturbs the figures: others who use the machine.
+        warnings: what disturbs the figures: others who use the machine at its begin, or its end.
         at: what it was measured at; empty where an older version of this suite kept none.
     """
 
@@ -296,7 +296,7 @@ def _run(
         when=ran.when,
         figures=figures,
         error="" if figures else f"{error}\n{ran.tail}",
-        warnings=tuple(busy),
+        warnings=tuple(busy or idle_warnings()),
         at=at,
     )
     write_json(part_path(output, scenario.name), part.to_json())

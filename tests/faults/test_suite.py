@@ -90,6 +90,16 @@ def test_what_a_scenario_found_is_in_the_file_with_machine_and_versions(ran, tmp
     assert any("a gap" in line for line in said)
 
 
+@pytest.mark.parametrize("when", [0, 1])
+def test_who_else_uses_the_machine_is_noted_at_the_begin_and_at_the_end(
+    ran, tmp_path, monkeypatch, when
+):
+    looks = iter([["others use it"] if look == when else [] for look in range(2)])
+    monkeypatch.setattr(results, "idle_warnings", lambda: next(looks))
+    parts = run_scenarios([ONE], tmp_path, say=lambda _: None)
+    assert parts["sensor_loss"].warnings == ("others use it",)
+
+
 def test_what_is_done_is_kept_until_its_sources_change(ran, tmp_path, monkeypatch):
     run_scenarios([ONE], tmp_path, say=lambda _: None)
     run_scenarios([ONE], tmp_path, say=lambda _: None)
