@@ -110,11 +110,9 @@ class SensorQueues:
 
     def refuse_group(self, group: Iterable[tuple[Channel, Entry]], reason: str) -> None:
         """Drop the readings that were to make a slot, with the older scans of radars."""
-        for channel, entry in group:
+        for channel, _entry in group:
             if channel in self.radars:
-                unused = [e for e in channel.entries if not e.is_used and e is not entry]
-                channel.mark_used([*unused, entry])
-                self.dropped[reason] += len(unused) + 1
+                self.dropped[reason] += channel.mark_used(channel.entries, channel.newest_ns)
             else:
                 self.discard_oldest(channel, reason)
 
@@ -143,7 +141,7 @@ class SensorQueues:
 
     def due_ns(self, drivers: list[Channel]) -> int | None:
         """Return when the slot of the oldest reading has to go out; None: nothing waits."""
-        arrivals_ns = [e.arrival_ns for c in drivers if (e := c.oldest_unused()) is not None]
+        arrivals_ns = [e.arrival_ns for c in drivers if (e := c.oldest_unspent()) is not None]
         return min(arrivals_ns) + self._settings.deadline_ns if arrivals_ns else None
 
     @property
@@ -151,18 +149,19 @@ class SensorQueues:
         """When a slot may be due without another reading; None: never."""
         drivers = self.drivers()
         due_ns = self.due_ns(drivers)
-        if due_ns is None and all(e.is_used for c in self.radars for e in c.entries):
+        if due_ns is None and all(e.is_spent for c in self.radars for e in c.entries):
             return None
-        awaited = self.cameras if due_ns is None else (*drivers, *self.radars)
-        rest_ns = self.rest_ns(awaited)
-        if rest_ns < 0 or (due_ns is not None and due_ns <= self.now_ns + rest_ns):
+        lacking = [c for c in (*drivers, *self.radars) if c.oldest_unspent() is None]
+        rests_ns = (self.rest_ns((c,)) for c in (self.cameras if due_ns is None else lacking))
+        ends_ns = [self.now_ns + rest_ns for rest_ns in rests_ns if rest_ns >= 0]
+        if not ends_ns or (due_ns is not None and min(ends_ns) >= due_ns):
             return due_ns
-        return self.now_ns + 1 + min(rest_ns, _LISTEN_NS)
+        return min(*ends_ns, self.now_ns + _LISTEN_NS) + 1
 
     def is_waiting(self, drivers: list[Channel], due_ns: int) -> bool:
         """Return whether a driver without a reading can still be expected to give one in time."""
         return any(
-            c.oldest_unused() is None
+            c.oldest_unspent() is None
             and not self.is_silent(c)
             and c.last_arrival_ns + c.period_ns <= due_ns
             for c in drivers

@@ -134,15 +134,22 @@ class Unmade(NamedTuple):
 
 
 class Entry:
-    """One reading that waits; radar scans stay after use, as older sweeps of later slots."""
+    """One reading that waits; radar scans stay after use, as older sweeps of later slots.
 
-    __slots__ = ("arrival_ns", "is_used", "reading", "stamp_ns")
+    Attributes:
+        is_used: it stood in a slot, or was dropped.
+        is_spent: so it did, and a slot at its own time is out: it makes none any more. A scan
+            that went along with images older than it is used, and not spent: if these were the
+            last ones, the radars go on with it.
+    """
+
+    __slots__ = ("arrival_ns", "is_spent", "is_used", "reading", "stamp_ns")
 
     def __init__(self, stamp_ns: int, arrival_ns: int, reading: Any) -> None:
         self.stamp_ns = stamp_ns
         self.arrival_ns = arrival_ns
         self.reading = reading
-        self.is_used = False
+        self.is_used = self.is_spent = False
 
 
 class Channel:
@@ -223,10 +230,10 @@ class Channel:
         self.newest_ns = stamp_ns - 1
         return [entry for entry in later if not entry.is_used]
 
-    def oldest_unused(self) -> Entry | None:
-        """Return the oldest reading that stood in no slot yet."""
+    def oldest_unspent(self) -> Entry | None:
+        """Return the oldest reading that can still make a slot."""
         for entry in self.entries:
-            if not entry.is_used:
+            if not entry.is_spent:
                 return entry
         return None
 
@@ -239,11 +246,12 @@ class Channel:
         oldest_ns = reference_ns - settings.dead_after_ns
         return [e for e in scans[: settings.radar_sweeps] if e.stamp_ns >= oldest_ns] or scans[:1]
 
-    def mark_used(self, entries: Sequence[Entry]) -> int:
-        """Mark entries as used; return how many were not before."""
+    def mark_used(self, entries: Sequence[Entry], reference_ns: int) -> int:
+        """Mark entries as used in the slot of a time; return how many were not before."""
         fresh = sum(not entry.is_used for entry in entries)
         for entry in entries:
             entry.is_used = True
+            entry.is_spent |= entry.stamp_ns <= reference_ns
         return fresh
 
 

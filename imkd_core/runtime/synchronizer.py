@@ -272,7 +272,7 @@ class SlotSynchronizer:
         if not is_due and queues.is_waiting(drivers, due_ns):
             return None
         if drivers is queues.radars:
-            return [(c, c.entries[-1]) for c in drivers if c.oldest_unused() is not None]
+            return [(c, c.entries[-1]) for c in drivers if c.oldest_unspent() is not None]
         group = self._camera_group(is_due)
         if group is None or is_due:
             return group
@@ -323,7 +323,7 @@ class SlotSynchronizer:
             if scans := channel.scans_near(reference_ns, self._settings):
                 readings[channel.name] = tuple(scan.reading for scan in scans)
                 stamps_ns[channel.name] = scans[0].stamp_ns
-                self._used += channel.mark_used(scans)
+                self._used += channel.mark_used(scans, reference_ns)
                 while channel.entries[0] is not scans[-1]:
                     queues.discard_oldest(channel, DROP_SUPERSEDED)
         self._last_reference_ns = reference_ns

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from imkd_core.errors import ImkdError
+from imkd_core.errors import ImkdError, SensorError
 from imkd_core.geometry import Float64
 from imkd_core.types import CameraImage, Frame, RadarCloud, check_stamp
 
@@ -65,7 +65,7 @@ class PendingImage:
         self._decode: Callable[[], Pixels] | None = decode
         self._on_refusal = on_refusal
         self._lock = threading.Lock()
-        self._result: CameraImage | BaseException | None = None
+        self._result: CameraImage | str | BaseException | None = None
 
     @property
     def is_settled(self) -> bool:
@@ -99,6 +99,8 @@ class PendingImage:
         self.settle(wait=True)
         if isinstance(self._result, CameraImage):
             return self._result
+        if isinstance(self._result, str):
+            raise SensorError(self._result)
         raise self._result or RuntimeError("an image that was settled is decoded or refused")
 
     def _run(
@@ -111,9 +113,10 @@ class PendingImage:
                 then(image)
             self._result = image
         except ImkdError as error:
-            self._result = error
+            # not the error, whose traceback holds this image and, raised again, its whole frame
+            self._result = str(error)
             if self._on_refusal is not None:
-                self._on_refusal(str(error))
+                self._on_refusal(self._result)
         except BaseException as error:  # noqa: BLE001 - kept for `image`, which raises it
             self._result = error
 

@@ -82,7 +82,7 @@ def paired(due: Sequence[Due], stamps: Iterable[int]) -> list[Due]:
 
     A frame has the stamp of its newest image: one of its turn, or, where it waited for a camera
     whose image was unusable, that of this camera's next image. A turn with two stamps has one to
-    spare for the turn before.
+    spare for the turn before, which may hand its own on in turn.
 
     Args:
         due: frames by time.
@@ -91,7 +91,12 @@ def paired(due: Sequence[Due], stamps: Iterable[int]) -> list[Due]:
     ends = [one.last_ns for one in due]
     inside = {stamp for stamp in stamps if due and due[0].first_ns <= stamp <= ends[-1]}
     counts = Counter(bisect.bisect_left(ends, stamp) for stamp in inside)
-    return [one for n, one in enumerate(due) if counts[n] or counts[n + 1] > 1]
+    found, spare = [], 0
+    for n, one in reversed(list(enumerate(due))):
+        if counts[n] + spare:
+            found.append(one)
+        spare = int(counts[n] > 0 and counts[n] + spare > 1)
+    return found[::-1]
 
 
 def latencies(run: Run, topics: Collection[str], begin_s: float = 0.0) -> Timing:

@@ -197,6 +197,9 @@ def play(
     )
     told = [one for topic, cdr, arrived in watch.taken for one in read_array(topic, cdr, arrived)]
     _write_said(folder / "said.jsonl", told)
+    seen = list(zip(watch.times_s, watch.stats, strict=True))
+    looks = [{"s": at, **asdict(stats)} for at, stats in seen]
+    (folder / "looks.json").write_text(json.dumps(looks) + "\n", encoding="utf-8")
     with open_bag(bag) as opened:
         start_ns = opened.start_ns
     log = result.log_folder / "detector.log"
@@ -209,7 +212,7 @@ def play(
         diagnostics=[one for topic, one in told if topic == DIAGNOSTICS],
         sent=read_sent_log(sent_log) if sent_log.is_file() else [],
         due=frames_due(bag, plan),
-        looks=list(zip(watch.times_s, watch.stats, strict=True)),
+        looks=seen,
         start_ns=start_ns,
         log=log.read_text(encoding="utf-8", errors="replace") if log.is_file() else "",
         rate=rate,

@@ -153,7 +153,9 @@ def _grown(seen: Run, seconds: float) -> list[Figure]:
     memory = growth([stats.rss_mb for _, stats in seen.looks])
     if memory is None:
         return [not_there("soak: growth of memory", 1.0, "%", "too few looks at the process")]
-    growth_percent, note = round(memory, 2), f"{seen.looks[-1][1].rss_mb:.0f} MB at the end"
+    series = [seen.looks[len(seen.looks) * tenth // 10][1].rss_mb for tenth in (1, 3, 5, 7, 9)]
+    words = ", ".join(f"{rss_mb:.0f}" for rss_mb in (*series, seen.looks[-1][1].rss_mb))
+    growth_percent, note = round(memory, 2), f"{words} MB after 1, 3, 5, 7, 9 and 10 tenths"
     files = seen.looks[-1][1].files - seen.looks[len(seen.looks) // 10][1].files
     return [
         at_most("soak: growth of memory", growth_percent, 1.0, "%", note)

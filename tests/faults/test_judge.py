@@ -178,7 +178,11 @@ def test_a_frame_that_waited_for_the_next_image_of_a_camera_is_its_turns_and_not
     due = run_of().due[:4]
     waited = [stamp(0), due[2].first_ns, stamp(2), stamp(3)]
     assert paired(due, waited) == due
+    handed_on = [stamp(0), due[2].first_ns, due[3].first_ns, stamp(3)]
+    assert paired(due, handed_on) == due, "two turns running waited for the camera"
     assert paired(due, [stamp(0), stamp(2), stamp(3)]) == [due[0], *due[2:]], "one was lost"
+    lost = [stamp(0), due[3].first_ns, stamp(3)]
+    assert paired(due, lost) == [due[0], *due[2:]], "one to spare is for one turn"
     assert paired(due, [stamp(0), stamp(0), stamp(3)]) == [due[0], due[3]], "the same one twice"
     assert paired(due[1:3], [stamp(0), stamp(3), stamp(4)]) == [], "those of other turns"
     assert paired([], [stamp(0)]) == []

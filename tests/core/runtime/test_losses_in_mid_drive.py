@@ -53,6 +53,17 @@ def test_no_two_slots_are_further_apart_than_two_periods(loss, mounting):
         assert_accounted(sync)
 
 
+def test_radars_go_on_with_the_scans_that_went_along_with_the_last_images():
+    """The last images wait for the rest of their turn, and newer scans come meanwhile."""
+    phases_ms = [0, 9.7, 17.4, 25, 32.6, 40.3]
+    whole = rig_stream(9, 8.0, jitter_ms=0, latency_ms=5, camera_phases_ms=phases_ms)
+    for shift_ms in range(0, 84, 6):
+        stream = with_loss(whole, CAMERAS, shift_ms * MS)
+        stamps_ns = [slot.stamp_ns for _, slot in play(SlotSynchronizer(RIG), stream)]
+        gaps_ns = [b - a for a, b in itertools.pairwise(stamps_ns) if a > FROM_NS - 1000 * MS]
+        assert max(gaps_ns) < 1.6 * PERIOD_NS
+
+
 def assert_in_order(slots):
     stamps_ns = [slot.stamp_ns for _, slot in slots]
     assert stamps_ns == sorted(set(stamps_ns))

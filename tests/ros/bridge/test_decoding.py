@@ -3,6 +3,7 @@
 
 import gc
 import threading
+import weakref
 from types import SimpleNamespace
 
 import cv2
@@ -182,6 +183,23 @@ def test_a_corrupt_image_is_told_once_and_its_camera_is_masked():
     assert told == ["corrupt"]
     with pytest.raises(SensorError, match="corrupt"):
         bad.image()
+
+
+def test_a_corrupt_image_holds_no_frame_in_memory():
+    """The traceback of an error holds what it went through: a frame of six images a time."""
+
+    def corrupt():
+        raise SensorError("corrupt")
+
+    frame = frame_of({"A": Decoder(), "B": corrupt})
+    gc.disable()
+    try:
+        found = frame.finish()
+        gone = [weakref.ref(one) for one in (frame, found, *frame.cameras.values())]
+        del frame, found
+        assert [one() for one in gone] == [None] * 4, "held until the next collection"
+    finally:
+        gc.enable()
 
 
 def test_a_frame_of_corrupt_images_alone_is_none_and_with_a_scan_it_is_a_frame():
