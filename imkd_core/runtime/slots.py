@@ -138,8 +138,8 @@ class Entry:
 
     Attributes:
         is_used: it stood in a slot, or was dropped.
-        is_spent: so it did, and a slot at its own time is out: it makes none any more. A scan
-            that went along with images older than it is used, and not spent: if these were the
+        is_spent: so it did, and a slot of about its own time is out: it makes none any more. A
+            scan that went along with much older images is used, and not spent: if these were the
             last ones, the radars go on with it.
     """
 
@@ -246,12 +246,16 @@ class Channel:
         oldest_ns = reference_ns - settings.dead_after_ns
         return [e for e in scans[: settings.radar_sweeps] if e.stamp_ns >= oldest_ns] or scans[:1]
 
-    def mark_used(self, entries: Sequence[Entry], reference_ns: int) -> int:
-        """Mark entries as used in the slot of a time; return how many were not before."""
+    def mark_used(self, entries: Sequence[Entry], until_ns: int) -> int:
+        """Mark entries as used, and those with stamps up to a time as spent.
+
+        Returns:
+            How many were not used before.
+        """
         fresh = sum(not entry.is_used for entry in entries)
         for entry in entries:
             entry.is_used = True
-            entry.is_spent |= entry.stamp_ns <= reference_ns
+            entry.is_spent |= entry.stamp_ns <= until_ns
         return fresh
 
 

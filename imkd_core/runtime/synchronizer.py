@@ -47,6 +47,7 @@ from imkd_core.runtime.slots import (
     surplus,
 )
 from imkd_core.runtime.unmade import UnmadeFrames
+from imkd_core.types import MAX_STAMP_NS
 
 
 class SlotSynchronizer:
@@ -319,11 +320,12 @@ class SlotSynchronizer:
                 readings[channel.name], stamps_ns[channel.name] = entry.reading, entry.stamp_ns
                 self._used += 1
                 channel.entries.popleft()
+        spent_ns = MAX_STAMP_NS if self._ended else reference_ns + queues.usual_period_ns // 2
         for channel in queues.radars:
             if scans := channel.scans_near(reference_ns, self._settings):
                 readings[channel.name] = tuple(scan.reading for scan in scans)
                 stamps_ns[channel.name] = scans[0].stamp_ns
-                self._used += channel.mark_used(scans, reference_ns)
+                self._used += channel.mark_used(scans, spent_ns)
                 while channel.entries[0] is not scans[-1]:
                     queues.discard_oldest(channel, DROP_SUPERSEDED)
         self._last_reference_ns = reference_ns
