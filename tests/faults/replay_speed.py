@@ -9,7 +9,8 @@ of their images every second (6 Hz) or sixth (2 Hz, key frames) is kept for the 
 
 No replay is faster than its network: where an inference of one thread takes 70 ms, and 12 frames
 come each second, two cores allow 2 / (12 * 0.07) = 2.4 times real time, were all else free. Each
-remark says what the network of this run allows.
+remark says what the network of this run allows. Nor do workers bring more than the cores that one
+of them leaves free, for it decodes images beside: each remark says how many were busy.
 """
 
 import json
@@ -52,12 +53,14 @@ class Speed:
         drive_s: time that the recordings last, together.
         frames: answered ones, together.
         wall_s: of the replay.
+        cpu_s: processor time of all its processes.
         inference_ms: of one frame, the median.
     """
 
     drive_s: float
     frames: int
     wall_s: float
+    cpu_s: float
     inference_ms: float
 
     @property
@@ -67,8 +70,9 @@ class Speed:
 
     @property
     def words(self) -> str:
-        """Frames a second, for a note."""
-        return f"{self.frames / self.wall_s:.1f} frames/s, {self.frames} frames"
+        """Frames a second, for a note, and how many cores were busy on average."""
+        busy = self.cpu_s / self.wall_s
+        return f"{self.frames / self.wall_s:.1f} frames/s, {self.frames} frames, {busy:.2f} cores"
 
     def allowed(self, inference_ms: float, cores: int) -> float:
         """Return times real time of the same drive on so many cores, were all but inference free.
@@ -145,9 +149,9 @@ def replayed(
         None, given if threads is None else {**given, "model.threads": threads}
     )
     plan = ReplayPlan(output=output, values=dict(settings.values))
-    begin_s = time.monotonic()
+    begin_s, begin_cpu_s = time.monotonic(), _cpu_s()
     result = replay_fleet(plan, bags, workers)
-    wall_s = time.monotonic() - begin_s
+    wall_s, cpu_s = time.monotonic() - begin_s, _cpu_s() - begin_cpu_s
     if result.failed:
         raise DataError(f"not replayed: {dict(result.failed)}")
     lengths_s, frames, inferences_ms = [], 0, []
@@ -161,8 +165,15 @@ def replayed(
         drive_s=sum(lengths_s),
         frames=frames,
         wall_s=wall_s,
+        cpu_s=cpu_s,
         inference_ms=median(inferences_ms),
     )
+
+
+def _cpu_s() -> float:
+    """Return the processor time of this process and of its children that ended."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
 
 
 def thinned(bag: Path, target: Path, every: int) -> Path:

@@ -14,12 +14,17 @@ IMAGES, TEXTS = "/cam/image/compressed", "/text"
 
 
 def speed(**values) -> Speed:
-    return Speed(**{"drive_s": 20.0, "frames": 240, "wall_s": 10.0, "inference_ms": 1.0, **values})
+    known = {"drive_s": 20.0, "frames": 240, "wall_s": 10.0, "cpu_s": 15.0, "inference_ms": 1.0}
+    return Speed(**{**known, **values})
 
 
 def test_a_network_of_70_ms_allows_two_cores_two_and_a_half_times_real_time_at_12_hz():
     assert speed().allowed(70.0, 2) == pytest.approx(2 / (12 * 0.07))
     assert speed(frames=40).allowed(70.0, 2) == pytest.approx(2 / (2 * 0.07))
+
+
+def test_a_note_says_how_many_cores_were_busy():
+    assert speed().words == "24.0 frames/s, 240 frames, 1.50 cores"
 
 
 @given(st.floats(1, 500), st.integers(1, 8), st.integers(1, 1000))
